@@ -1,0 +1,1 @@
+"""A node: the actors that own WhatsApp sessions, and the only writers of events."""

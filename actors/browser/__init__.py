@@ -1,0 +1,1 @@
+"""A headless browser that shows WhatsApp Web: the only home of pyppeteer."""

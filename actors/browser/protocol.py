@@ -1,0 +1,282 @@
+"""What a session needs of a browser, whoever provides it.
+
+Two providers exist: Chromium driven by pyppeteer, and the fake of the tests.
+Both pass the same contract tests. All methods are coroutines of the node's
+loop thread; none of them touches an actor. What happens in the page comes
+back as `Sighting`s through the `notify` callable, on the loop thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+class BrowserError(Exception):
+    """The browser could not do what was asked."""
+
+
+class NoBrowser(BrowserError):
+    """No browser binary was found, or it cannot be executed."""
+
+
+class LaunchFailed(BrowserError):
+    """The browser process ended, or never spoke, while it was being started."""
+
+
+class ProfileBusy(BrowserError):
+    """Another process holds the lock of this profile folder."""
+
+
+class Unreachable(BrowserError):
+    """WhatsApp Web could not be loaded: no route, a TLS error, or an HTTP error."""
+
+
+class PageGone(BrowserError):
+    """The page crashed, the process ended, or the connection to it broke."""
+
+
+class PageTimeout(BrowserError):
+    """The page did not answer within the deadline of the call. The outcome is unknown."""
+
+
+class NotSent(BrowserError):
+    """WhatsApp refused the message for good; `reason` is a stable word."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the linked account is. Ids as they go out, `…@c.us` and `…@lid`."""
+
+    phone: str
+    lid: str | None
+    push_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageStatus:
+    """What the page says of itself right now: measured, never derived.
+
+    `socket` is WhatsApp's own word (OPENING, PAIRING, UNPAIRED, UNPAIRED_IDLE,
+    CONNECTED, TIMEOUT, CONFLICT, UNLAUNCHED, PROXYBLOCK, TOS_BLOCK,
+    SMB_TOS_BLOCK, DEPRECATED_VERSION) or "" before its modules are there;
+    `mode` is Stream.mode (QR, MAIN, SYNCING, OFFLINE, CONFLICT, …) or "".
+    """
+
+    socket: str
+    mode: str
+    authenticated: bool
+    identity: Identity | None
+
+
+# --- what is seen in the page -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The page loads or synchronises: percent 0 to 100, and what it says of it."""
+
+    percent: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class QrShown:
+    """A QR code is on the page. `code` is a credential: never log or store it."""
+
+    code: str
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class QrIdle:
+    """WhatsApp stopped showing codes and waits for a click to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateSeen:
+    """The connection state changed, or is being told for the first time."""
+
+    status: PageStatus
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """The page says the account was unlinked. `reason` is WhatsApp's word or ""."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSeen:
+    """A message of a chat, in either direction, as WhatsApp keeps it.
+
+    `wa_id` is the bare id, `key` the full one (`<fromMe>_<remote>_<id>[_<participant>]`).
+    `at` is WhatsApp's own time, to the second. `author` is the participant in groups.
+    """
+
+    wa_id: str
+    key: str
+    chat: str
+    sender: str
+    author: str | None
+    from_me: bool
+    kind: str
+    body: str
+    at: datetime
+    ack: int
+    push_name: str | None = None
+    quoted: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AckSeen:
+    """WhatsApp moved a message's ack: 1 server, 2 delivered, 3 read, 4 played, -1 failed."""
+
+    wa_id: str
+    key: str
+    chat: str
+    ack: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The page or the browser ended: `reason` is a stable word, `detail` for people.
+
+    Words: "page_crashed", "browser_exited", "connection_lost".
+    Told once; nothing follows it.
+    """
+
+    reason: str
+    detail: str
+
+
+Sighting = Loading | QrShown | QrIdle | StateSeen | LoggedOut | MessageSeen | AckSeen | Gone
+Notify = Callable[[Sighting], None]
+
+
+# --- the browser --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat as the page lists it. `at` is the time of its last message."""
+
+    id: str
+    name: str | None
+    unread: int
+    group: bool
+    at: datetime | None
+
+
+class Browser(Protocol):
+    """One browser process with one WhatsApp page, bound to one profile folder.
+
+    Every call has its own deadline inside and raises `PageTimeout` after it,
+    or `PageGone` as soon as the page is known to be dead. A pending call is
+    never cancelled: its late answer is dropped.
+    """
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the running browser."""
+        ...
+
+    async def start(self, notify: Notify) -> None:
+        """Launch, open WhatsApp Web, inject, subscribe, then tell the current state.
+
+        Raises NoBrowser, LaunchFailed, ProfileBusy or Unreachable; nothing is
+        left running when it raises. Returning says only that the page was
+        loaded: QR codes, progress and readiness come as sightings.
+        """
+        ...
+
+    async def status(self) -> PageStatus:
+        """Ask the page. The liveness probe."""
+        ...
+
+    async def send_text(self, to: str, body: str, wa_id: str) -> MessageSeen:
+        """Send under the WhatsApp id we chose; returns when the server acknowledged.
+
+        `to` is a chat id (`…@c.us`, `…@g.us`, `…@lid`). Raises NotSent for a
+        refusal (reasons: "not_on_whatsapp", "chat_not_found", "rejected"),
+        PageTimeout or PageGone when the outcome is unknown.
+        """
+        ...
+
+    async def find_message(self, to: str, wa_id: str) -> MessageSeen | None:
+        """Look up a message of ours by its bare id under every address of the chat."""
+        ...
+
+    async def messages_since(self, since: datetime | None, limit: int) -> list[MessageSeen]:
+        """Every message the page holds with `at >= since`, all chats, oldest first.
+
+        `since=None` means only what is unread: a new link does not import its history.
+        """
+        ...
+
+    async def chats(self) -> list[Chat]:
+        """List chats, newest first."""
+        ...
+
+    async def messages(self, chat: str, limit: int) -> list[MessageSeen]:
+        """Read the last messages of a chat, oldest first."""
+        ...
+
+    async def check_number(self, number: str) -> str | None:
+        """Return the WhatsApp id behind a chat id or number, or None where there is none."""
+        ...
+
+    async def mark_seen(self, chat: str) -> None:
+        """Mark a chat as read."""
+        ...
+
+    async def set_typing(self, chat: str, typing: bool) -> None:
+        """Show or stop showing "typing…" in a chat."""
+        ...
+
+    async def refresh_qr(self) -> None:
+        """Ask WhatsApp for a new QR code; it comes as a `QrShown`."""
+        ...
+
+    async def pairing_code(self, phone: str) -> str:
+        """Ask for the code a person types into the phone with this number (digits only)."""
+        ...
+
+    async def take_over(self) -> None:
+        """Make this page the active one after a CONFLICT ("use here")."""
+        ...
+
+    async def log_out(self) -> None:
+        """Unlink this device from the account. Returns when the page confirmed it."""
+        ...
+
+    async def screenshot(self) -> bytes:
+        """Return a PNG of the page as it is."""
+        ...
+
+    async def close(self) -> bool:
+        """Close gracefully, then kill the process group, then reap. True if it was graceful.
+
+        Never raises and never hangs; may be called in any state and twice.
+        """
+        ...
+
+
+class Launcher(Protocol):
+    """Makes browsers; keeps what all of them share."""
+
+    def browser(self, profile: Path, owner: str) -> Browser:
+        """Prepare a browser for a profile folder. Starts nothing. `owner` is for the logs."""
+        ...
+
+    async def reap_orphans(self) -> int:
+        """Kill browsers an earlier life of this node left behind; returns how many."""
+        ...

@@ -1,0 +1,1 @@
+"""The language of the service and its log; imports nobody of ours."""

@@ -1,0 +1,86 @@
+"""The one way to connect to NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import nats
+import structlog
+from nats import errors as nats_errors
+from nats.aio.client import Client
+
+from events.settings import Role, Settings
+
+log = structlog.get_logger()
+
+Closed = Callable[[], Awaitable[None]]
+
+
+class NoBroker(Exception):
+    """NATS cannot be reached, or refuses this role. Says where and what to do."""
+
+
+async def connect(
+    settings: Settings,
+    role: Role,
+    *,
+    name: str,
+    closed: Closed | None = None,
+    patience: float | None = None,
+) -> Client:
+    """Connect as a role; reconnects for ever once it was connected.
+
+    `closed` runs when the connection is closed for good, which this side never
+    wants: it should end the process. `patience` is how many seconds
+    the first connection may take (None: for ever). Raises NoBroker.
+    """
+    url = settings.nats_url or f"nats://127.0.0.1:{settings.nats_port}"
+
+    last = "no answer"
+
+    async def on_error(error: Exception) -> None:
+        nonlocal last
+        last = str(error) or type(error).__name__
+        log.debug("nats.error", role=role, error=type(error).__name__)
+
+    async def on_disconnect() -> None:
+        log.warning("nats.disconnected", role=role)
+
+    async def on_reconnect() -> None:
+        log.info("nats.reconnected", role=role)
+
+    async def on_closed() -> None:
+        if closed is not None:
+            await closed()
+
+    password = settings.nats_password.get_secret_value() if settings.nats_password else None
+    connecting = nats.connect(
+        url,
+        name=name,
+        user=role if password else None,
+        password=password,
+        # The default gives up after 60 attempts: minutes of outage would be for ever.
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.5,
+        connect_timeout=3,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        # A publish that is buffered while disconnected could land long after
+        # its caller gave up, so nothing is buffered.
+        pending_size=0,
+        inbox_prefix=f"_INBOX_{role}".encode(),
+        error_cb=on_error,
+        disconnected_cb=on_disconnect,
+        reconnected_cb=on_reconnect,
+        closed_cb=on_closed,
+    )
+    try:
+        return await asyncio.wait_for(connecting, patience)
+    except (nats_errors.Error, OSError, TimeoutError) as error:
+        raise NoBroker(f"NATS at {_bare(url)} as {role}: {last}") from error
+
+
+def _bare(url: str) -> str:
+    """Drop credentials from a URL before it is shown."""
+    return url.rsplit("@", 1)[-1].removeprefix("nats://")

@@ -1,0 +1,41 @@
+"""Notices that are told and never stored: core NATS on `wa.live.<user>.<bot>.<kind>`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from events.envelope import Payload
+
+
+class Qr(Payload):
+    """A QR code to scan. A credential: never logged, never written to a stream."""
+
+    kind: ClassVar[str] = "qr"
+
+    code: str
+    attempt: int
+    expires: datetime
+
+
+class QueuePosition(Payload):
+    """Where a start stands in the line for a free browser slot; 1 is next."""
+
+    kind: ClassVar[str] = "queue"
+
+    position: int
+
+
+class Refused(Payload):
+    """A command was answered with a no. `status` is the HTTP status that says the same."""
+
+    kind: ClassVar[str] = "refused"
+
+    command: str
+    reason: str
+    detail: str
+    status: int
+    retry_after: float | None = None
+
+
+LiveNotice = Qr | QueuePosition | Refused

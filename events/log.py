@@ -1,0 +1,315 @@
+"""The log: append with a fence, read, follow. Everything true is in here.
+
+One integer is lock and fencing token at once. Every event of a session is
+guarded by the tail of its session family: a new owner's first append moves
+that tail, and every later write of the old owner is refused by the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from nats import errors as nats_errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from events import codec, subjects
+from events.envelope import Envelope
+
+log = structlog.get_logger()
+
+
+class LogError(Exception):
+    """The log could not do what was asked."""
+
+
+class Conflict(LogError):
+    """The guard's tail moved: somebody else wrote. For a session: another owner exists."""
+
+    def __init__(self, subject: str, expected: int, found: int) -> None:
+        super().__init__(f"{subject}: expected tail {expected}, found {found}")
+        self.expected = expected
+        self.found = found
+
+
+class Unknown(LogError):
+    """Whether the event is stored could not be learnt in time. Neither success nor failure."""
+
+
+class LogAway(LogError):
+    """The broker cannot be reached, or answers that it cannot serve now."""
+
+
+class Hole(LogError):
+    """A reader missed something on the wire and must start again from its position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Append only if the last event matching `family` has this stream sequence (0: none)."""
+
+    family: str
+    tail: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event with its place: `position` is its sequence in the stream."""
+
+    position: int
+    subject: str
+    stored_at: datetime
+    raw: bytes
+
+    @property
+    def envelope(self) -> Envelope:
+        """The wrapper; raises codec.Undecodable."""
+        return codec.decode(self.raw)
+
+
+class Log(Protocol):
+    """What the service needs of its log. Both versions pass the same contract tests."""
+
+    async def append(
+        self, subject: str, event: Envelope, guard: Guard, ttl: float | None = None
+    ) -> int:
+        """Store an event once and return its position.
+
+        `ttl` is in seconds. Raises Conflict (the guard moved) or Unknown (the
+        outcome could not be learnt within half the duplicate window; asking
+        later would store it twice).
+        """
+        ...
+
+    async def tail(self, family: str) -> int:
+        """Return the position of the last event that matches, 0 for none. Raises LogAway."""
+        ...
+
+    def read(
+        self, filters: Sequence[str], start: int = 1, since: datetime | None = None
+    ) -> AsyncIterator[Stored]:
+        """Read what matches up to now, from a position or a time. Raises LogAway, Hole."""
+        ...
+
+    def follow(self, filters: Sequence[str], start: int) -> AsyncIterator[Stored | None]:
+        """Read from a position and go on for ever; None marks each moment of having caught up.
+
+        Raises Hole or LogAway when the stream of events is cut: start again
+        from the last position. `start` beyond the end means only what is new.
+        """
+        ...
+
+
+WRONG_LAST_SEQUENCE = 10071
+IN_PROCESS = frozenset({10158, 10164})
+"""R3 under concurrency: the same id or guard is being decided; wait and ask again."""
+
+BATCH = 500
+GUARD_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+GUARD_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
+
+
+class JetStreamLog:
+    """The log on JetStream."""
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        *,
+        dedupe_window: float = 120,
+        publish_timeout: float = 2,
+        stream: str = subjects.EVENTS,
+    ) -> None:
+        self._js = js
+        self._patience = dedupe_window / 2
+        self._publish_timeout = publish_timeout
+        self._stream = stream
+
+    async def append(
+        self, subject: str, event: Envelope, guard: Guard, ttl: float | None = None
+    ) -> int:
+        """See Log.append."""
+        raw = codec.encode(event)
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + self._patience
+        pause = 0.01
+        while True:
+            try:
+                ack = await self._js.publish(
+                    subject,
+                    raw,
+                    timeout=self._publish_timeout,
+                    stream=self._stream,
+                    # Made anew for each try: publish() writes into the dict it is given.
+                    headers=_headers(event.id, guard, ttl),
+                )
+            except js_errors.APIError as error:
+                if error.err_code == WRONG_LAST_SEQUENCE:
+                    landed = await self._landed(subject, event.id, guard)
+                    if landed is not None:
+                        return landed
+                elif error.err_code not in IN_PROCESS and error.code != 503:
+                    raise LogError(f"{subject}: {error.description}") from error
+            except (nats_errors.Error, OSError, TimeoutError) as error:
+                # It may still land. The same id asked again tells, until the window ends.
+                log.debug("log.append_unknown", subject=subject, error=type(error).__name__)
+            else:
+                return ack.seq
+            if loop.time() + pause > give_up:
+                raise Unknown(f"{subject}: no answer within {self._patience:.0f} s")
+            await asyncio.sleep(pause)
+            pause = min(1.0, pause * 2)
+
+    async def _landed(self, subject: str, event_id: str, guard: Guard) -> int | None:
+        """Tell what a refused sequence means: our own retry, a conflict, or (None) ask again."""
+        # A standalone server checks the sequence before the id, so our own retry
+        # looks like a conflict. If the head is ours, the first attempt landed.
+        try:
+            head = await self._js.get_last_msg(self._stream, subject, direct=False)
+            if codec.decode(head.data or b"").id == event_id:
+                return head.seq or 0
+        except js_errors.NotFoundError:
+            pass  # The subject is empty, so nothing of ours landed on it.
+        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError):
+            return None
+        try:
+            found = await self.tail(guard.family)
+        except LogAway:
+            return None
+        if found != guard.tail:
+            raise Conflict(subject, guard.tail, found)
+        return None
+
+    async def tail(self, family: str) -> int:
+        """See Log.tail."""
+        try:
+            # Not a direct get: a follower of a cluster may answer those with old news.
+            head = await self._js.get_last_msg(self._stream, family, direct=False)
+        except js_errors.NotFoundError:
+            return 0
+        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+            raise LogAway(str(error) or type(error).__name__) from error
+        return head.seq or 0
+
+    async def read(
+        self, filters: Sequence[str], start: int = 1, since: datetime | None = None
+    ) -> AsyncIterator[Stored]:
+        """See Log.read."""
+        async with self._reader(filters, start, since) as reader:
+            while reader.pending:
+                for stored in await reader.next(wait=2.0):
+                    yield stored
+
+    async def follow(self, filters: Sequence[str], start: int) -> AsyncIterator[Stored | None]:
+        """See Log.follow."""
+        async with self._reader(filters, start, None) as reader:
+            if not reader.pending:
+                yield None
+            while True:
+                batch = await reader.next(wait=5.0, idle_is_fine=True)
+                for stored in batch:
+                    yield stored
+                if batch and not reader.pending:
+                    yield None
+
+    @contextlib.asynccontextmanager
+    async def _reader(
+        self, filters: Sequence[str], start: int, since: datetime | None
+    ) -> AsyncGenerator[_Reader]:
+        config = ConsumerConfig(
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.BY_START_TIME
+            if since
+            else DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=None if since else max(1, start),
+            opt_start_time=since,
+            filter_subjects=list(filters),
+            inactive_threshold=30,
+            mem_storage=True,
+            num_replicas=1,
+        )
+        try:
+            created = await self._js.add_consumer(self._stream, config)
+            sub = await self._js.pull_subscribe_bind(consumer=created.name, stream=self._stream)
+        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+            raise LogAway(str(error) or type(error).__name__) from error
+        try:
+            yield _Reader(self._js, self._stream, created.name, sub, created.num_pending or 0)
+        finally:
+            with contextlib.suppress(nats_errors.Error):
+                await sub.unsubscribe()
+            # Best effort: the broker drops an idle reader by itself.
+            with contextlib.suppress(js_errors.Error, nats_errors.Error, OSError, TimeoutError):
+                await self._js.delete_consumer(self._stream, created.name)
+
+
+class _Reader:
+    """An AckNone consumer that notices a hole by the consumer's own numbering."""
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        stream: str,
+        name: str,
+        sub: JetStreamContext.PullSubscription,
+        pending: int,
+    ) -> None:
+        self._js, self._stream, self._name, self._sub = js, stream, name, sub
+        self.pending = pending
+        self._expected = 1
+
+    async def next(self, wait: float, idle_is_fine: bool = False) -> list[Stored]:
+        try:
+            messages = await self._sub.fetch(BATCH, timeout=wait)
+        except (nats_errors.TimeoutError, TimeoutError):
+            if idle_is_fine:
+                await self._still_there()
+                return []
+            raise Hole("the broker had more to tell and did not") from None
+        except (js_errors.Error, nats_errors.Error, OSError) as error:
+            raise LogAway(str(error) or type(error).__name__) from error
+        return [self._stored(message) for message in messages]
+
+    async def _still_there(self) -> None:
+        # A consumer that the broker lost (a restart: it lives in memory) is silent for ever.
+        try:
+            held = await self._js.consumer_info(self._stream, self._name)
+        except js_errors.NotFoundError:
+            raise Hole("the reader is gone from the broker") from None
+        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+            raise LogAway(str(error) or type(error).__name__) from error
+        delivered = held.delivered.consumer_seq if held.delivered else 0
+        if delivered >= self._expected:
+            raise Hole("events were sent and never arrived")
+
+    def _stored(self, message: Msg) -> Stored:
+        meta = message.metadata
+        if meta.sequence.consumer != self._expected:
+            raise Hole(f"expected delivery {self._expected}, got {meta.sequence.consumer}")
+        self._expected += 1
+        self.pending = meta.num_pending
+        return Stored(
+            position=meta.sequence.stream,
+            subject=message.subject,
+            stored_at=meta.timestamp,
+            raw=message.data,
+        )
+
+
+def _headers(event_id: str, guard: Guard, ttl: float | None) -> dict[str, str]:
+    headers = {
+        "Nats-Msg-Id": event_id,
+        GUARD_SEQUENCE: str(guard.tail),
+        GUARD_SUBJECT: guard.family,
+    }
+    if ttl is not None:
+        headers["Nats-TTL"] = f"{max(1, round(ttl))}s"
+    return headers

@@ -1,0 +1,295 @@
+"""Messages: the command to send one, the events of its life, and the pure rules.
+
+The id of a `Send` is the idempotency key: however often the command comes,
+WhatsApp gets the message once. The WhatsApp id is chosen before sending and
+stored in `sending`, so that a lost answer can be looked up by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from events.envelope import Payload
+
+# --- commands -----------------------------------------------------------------
+
+
+class Send(Payload):
+    """Send a text. `message` is the idempotency key, `to` a chat id (`…@c.us`)."""
+
+    kind: ClassVar[str] = "send"
+
+    message: str = Field(min_length=1, max_length=128)
+    to: str = Field(pattern=r"^[0-9A-Za-z._-]{1,64}@(c\.us|g\.us|lid)$")
+    body: str = Field(min_length=1, max_length=65_536)
+    deadline: datetime
+
+
+# --- events -------------------------------------------------------------------
+
+
+class Sending(Payload):
+    """The intent, stored before the page is touched. `wa_id` is the bare id we chose."""
+
+    kind: ClassVar[str] = "sending"
+
+    message: str
+    wa_id: str
+    to: str
+    body: str
+
+
+class Sent(Payload):
+    """WhatsApp's server has it. `key` is the full WhatsApp id, `at` WhatsApp's time."""
+
+    kind: ClassVar[str] = "sent"
+
+    message: str
+    wa_id: str
+    key: str
+    chat: str
+    ack: int
+    at: datetime
+
+
+class Failed(Payload):
+    """WhatsApp refused it for good; `reason` is a stable word."""
+
+    kind: ClassVar[str] = "failed"
+
+    message: str
+    to: str
+    reason: str
+    detail: str = ""
+
+
+class Expired(Payload):
+    """The deadline passed before it could be sent."""
+
+    kind: ClassVar[str] = "expired"
+
+    message: str
+    to: str
+    deadline: datetime
+
+
+class Unresolved(Payload):
+    """It could not be told whether WhatsApp has it; a later echo makes it `sent`."""
+
+    kind: ClassVar[str] = "unresolved"
+
+    message: str
+    to: str
+    wa_id: str
+    reason: str
+
+
+class Received(Payload):
+    """A message that the account's chats hold and this service did not send.
+
+    `from_me` marks what the owner wrote on the phone. The event id is made of
+    session and WhatsApp id: it states the same fact whoever writes it.
+    """
+
+    kind: ClassVar[str] = "received"
+
+    wa_id: str
+    key: str
+    chat: str
+    sender: str
+    author: str | None = None
+    from_me: bool = False
+    type: str = "chat"
+    body: str
+    at: datetime
+    push_name: str | None = None
+    quoted: str | None = None
+
+
+class Receipt(Payload):
+    """Base of receipts; `message` is our own id of it where we sent it."""
+
+    wa_id: str
+    chat: str
+    message: str | None = None
+
+
+class Delivered(Receipt):
+    """It reached the phone of the other side."""
+
+    kind: ClassVar[str] = "delivered"
+
+
+class Read(Receipt):
+    """It was read."""
+
+    kind: ClassVar[str] = "read"
+
+
+class Played(Receipt):
+    """A voice note was played."""
+
+    kind: ClassVar[str] = "played"
+
+
+MessageEvent = Sending | Sent | Failed | Expired | Unresolved | Received | Delivered | Read | Played
+Outcome = Sent | Failed | Expired | Unresolved
+
+ACK_OF: dict[str, int] = {"sent": 1, "delivered": 2, "read": 3, "played": 4}
+RECEIPTS: dict[int, type[Delivered] | type[Read] | type[Played]] = {
+    2: Delivered,
+    3: Read,
+    4: Played,
+}
+
+# --- the outbox: what a session knows of its own sends --------------------------
+
+
+class Stage(StrEnum):
+    """Where a send stands."""
+
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One send. `ack` is 0 until WhatsApp's server has it."""
+
+    message: str
+    to: str
+    stage: Stage
+    wa_id: str | None = None
+    ack: int = 0
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the past an outbox remembers."""
+
+    deliveries: int = 5_000
+    seen: int = 20_000
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What was sent and seen lately, folded from message events.
+
+    Bounded: the oldest finished entries are forgotten first, unfinished ones never.
+    """
+
+    limits: Limits = Limits()
+    version: int = 0
+    deliveries: dict[str, Delivery] = field(default_factory=dict[str, Delivery])
+    by_wa_id: dict[str, str] = field(default_factory=dict[str, str])
+    seen: dict[str, None] = field(default_factory=dict[str, None])
+    watermark: datetime | None = None
+    received: int = 0
+    sent: int = 0
+    failed: int = 0
+
+    def delivery(self, message: str) -> Delivery | None:
+        """Look up a send by its idempotency key."""
+        return self.deliveries.get(message)
+
+    def unfinished(self) -> list[Delivery]:
+        """Sends whose intent is stored and whose outcome is not, oldest first."""
+        return [d for d in self.deliveries.values() if d.stage is Stage.SENDING]
+
+    def apply(self, event: MessageEvent) -> None:
+        """Fold one event in."""
+        self.version += 1
+        match event:
+            case Sending():
+                self._keep(
+                    Delivery(event.message, event.to, Stage.SENDING, event.wa_id, 0, event.body)
+                )
+            case Sent():
+                was = self.deliveries.get(event.message)
+                to, ack = (was.to, was.ack) if was else (event.chat, 0)
+                self._keep(
+                    Delivery(event.message, to, Stage.SENT, event.wa_id, max(ack, event.ack))
+                )
+                self.sent += 1
+            case Failed():
+                self._keep(Delivery(event.message, event.to, Stage.FAILED))
+                self.failed += 1
+            case Expired():
+                self._keep(Delivery(event.message, event.to, Stage.EXPIRED))
+                self.failed += 1
+            case Unresolved():
+                self._keep(Delivery(event.message, event.to, Stage.UNRESOLVED, event.wa_id))
+            case Received():
+                self.seen[event.wa_id] = None
+                self.received += 0 if event.from_me else 1
+                self.watermark = max(self.watermark or event.at, event.at)
+                while len(self.seen) > self.limits.seen:
+                    del self.seen[next(iter(self.seen))]
+            case Delivered() | Read() | Played():
+                was = self._of(event.wa_id)
+                if was is not None:
+                    self.deliveries[was.message] = replace(was, ack=ACK_OF[event.kind])
+
+    def _of(self, wa_id: str) -> Delivery | None:
+        message = self.by_wa_id.get(wa_id)
+        return None if message is None else self.deliveries.get(message)
+
+    def _keep(self, delivery: Delivery) -> None:
+        self.deliveries[delivery.message] = delivery
+        if delivery.wa_id is not None:
+            self.by_wa_id[delivery.wa_id] = delivery.message
+        if len(self.deliveries) > self.limits.deliveries:
+            oldest = next(
+                (d for d in self.deliveries.values() if d.stage is not Stage.SENDING), None
+            )
+            if oldest is not None:
+                del self.deliveries[oldest.message]
+                self.by_wa_id.pop(oldest.wa_id or "", None)
+
+    # --- rules ----------------------------------------------------------------
+
+    def begin(self, send: Send, wa_id: str, now: datetime) -> Sending | Expired | None:
+        """Decide what a command leads to: an intent, an expiry, or nothing if it is known."""
+        if send.message in self.deliveries:
+            return None
+        if now >= send.deadline:
+            return Expired(message=send.message, to=send.to, deadline=send.deadline)
+        return Sending(message=send.message, wa_id=wa_id, to=send.to, body=send.body)
+
+    def acked(self, wa_id: str, chat: str, ack: int) -> list[Delivered | Read | Played]:
+        """Decide on a receipt: monotone, and only for what this service sent."""
+        delivery = self._of(wa_id)
+        if delivery is None or delivery.stage is not Stage.SENT or ack <= delivery.ack:
+            return []
+        receipt = RECEIPTS.get(ack)
+        return (
+            [] if receipt is None else [receipt(wa_id=wa_id, chat=chat, message=delivery.message)]
+        )
+
+    def is_new(self, wa_id: str) -> bool:
+        """Whether a message seen in the page was neither sent by us nor recorded."""
+        return wa_id not in self.seen and wa_id not in self.by_wa_id
+
+
+def outcome_word(stage: Stage) -> Literal["queued", "sent", "failed", "expired", "unresolved"]:
+    """The word outside for where a send stands."""
+    match stage:
+        case Stage.SENDING:
+            return "queued"
+        case Stage.SENT:
+            return "sent"
+        case Stage.FAILED:
+            return "failed"
+        case Stage.EXPIRED:
+            return "expired"
+        case Stage.UNRESOLVED:
+            return "unresolved"

@@ -1,0 +1,161 @@
+"""Configuration shared by all parts, from the environment.
+
+Every name is the environment variable in capitals. `PORT`, `REDIS_HOST`,
+`REDIS_PORT` and `PUPPETEER_EXECUTABLE_PATH` are the names deployments of this
+kind of service already use.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from events.subjects import token
+
+Role = Literal["node", "gateway", "projector", "ops"]
+
+
+class BadSettings(Exception):
+    """The configuration does not hold; the message names each variable and its rule."""
+
+
+def _default_node() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "node"
+
+
+class Settings(BaseSettings):
+    """Every knob, with its default. Times are seconds, sizes are in the unit of the name."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    # where things are
+    host: str = Field("127.0.0.1", description="Address the gateway listens on.")
+    port: int = Field(3001, ge=0, le=65535, description="Port of the gateway; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Everything that is kept lives below it.")
+    node: str = Field(default_factory=_default_node, description="Name of this node.")
+    nats_url: str | None = Field(None, description="NATS to use; unset: an embedded one.")
+    nats_port: int = Field(
+        0, ge=0, le=65535, description="Embedded NATS: port; 0 takes a free one."
+    )
+    nats_password: SecretStr | None = Field(
+        None, description="Password of this role at NATS; embedded: made at first start."
+    )
+    redis_host: str | None = Field(None, description="Redis to use; unset: an embedded one.")
+    redis_port: int = Field(6379, ge=1, le=65535, description="Port of that Redis.")
+    redis_password: SecretStr | None = Field(None, description="Password of that Redis.")
+    replicas: int = Field(1, ge=1, le=5, description="Copies JetStream keeps of each stream.")
+
+    # keys
+    api_key: SecretStr | None = Field(
+        None, description="First admin key; unset: made and kept in a 0600 file below DATA_DIR."
+    )
+
+    # browser
+    puppeteer_executable_path: Path | None = Field(
+        None, description="Chromium to use; unset: the system's."
+    )
+    wa_js: Path = Field(
+        Path("node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"),
+        description="The wa-js bundle that drives the page.",
+    )
+    sandbox_url: str | None = Field(
+        None, description="Loopback URL of a simulated WhatsApp; unset: the real one."
+    )
+    browser_heap_mb: int = Field(256, ge=64, description="JavaScript heap cap of a session's page.")
+    chromium_args: str = Field("", description="Further Chromium arguments, separated by spaces.")
+    start_concurrency: int = Field(4, ge=1, description="Browsers that may start at once.")
+
+    # limits
+    max_sessions: int = Field(100, ge=1, description="Sessions in all.")
+    max_sessions_per_user: int = Field(5, ge=1, description="Sessions of one user.")
+    max_pending_sends: int = Field(1_000, ge=1, description="Sends that may wait in one session.")
+    max_message_chars: int = Field(65_536, ge=1, le=65_536, description="Length of a text message.")
+
+    # supervision
+    launch_timeout: float = Field(20, gt=0, description="Until Chromium speaks.")
+    start_timeout: float = Field(60, gt=0, description="Until a start shows a code or is linked.")
+    sync_timeout: float = Field(120, gt=0, description="From linked to ready.")
+    offline_timeout: float = Field(60, gt=0, description="How long WhatsApp may be away.")
+    probe_interval: float = Field(10, gt=0, description="Between liveness probes of a page.")
+    probe_timeout: float = Field(5, gt=0, description="Until a probe of a page has failed.")
+    backoff_first: float = Field(1, gt=0, description="Delay before the first new attempt.")
+    backoff_max: float = Field(30, gt=0, description="Longest delay between attempts.")
+    backoff_jitter: float = Field(0.2, ge=0, le=1, description="Share by which delays are spread.")
+    backoff_attempts: int = Field(5, ge=1, description="Attempts before a session is suspended.")
+    backoff_quiet: float = Field(60, gt=0, description="Ready for this long forgets failures.")
+    suspend_time: float = Field(60, gt=0, description="How long a suspended session waits.")
+    qr_max: int = Field(6, ge=1, description="Unscanned codes before a session rests.")
+
+    # sending and the log
+    send_wait: float = Field(5, gt=0, description="How long HTTP waits for a send's outcome.")
+    send_deadline: float = Field(3_600, gt=0, description="Until an unsent message expires.")
+    send_memory: float = Field(7_200, gt=0, description="How far back sends are remembered.")
+    message_days: float = Field(30, gt=0, description="How long message events are kept.")
+    dedupe_window: float = Field(120, ge=1, description="JetStream's duplicate window.")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Logs.")
+    log_json: bool = Field(False, description="Logs as JSON lines, for machines.")
+
+    @field_validator("node")
+    @classmethod
+    def _node_is_a_token(cls, value: str) -> str:
+        return token(value, "NODE")
+
+    @field_validator("sandbox_url")
+    @classmethod
+    def _sandbox_is_local(cls, value: str | None) -> str | None:
+        # A sandbox is trusted like WhatsApp itself, so it must not be elsewhere.
+        if value is None or value == "":
+            return None
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        try:
+            loopback = host == "localhost" or ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if parts.scheme != "https" or not loopback or parts.port is None:
+            raise ValueError("must be https://127.0.0.1:PORT, on this machine's loopback")
+        return value.rstrip("/")
+
+    @field_validator(
+        "nats_url", "redis_host", "api_key", "puppeteer_executable_path", mode="before"
+    )
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def home(self) -> Path:
+        """The folder of this mode: what the sandbox keeps never lies beside the real thing."""
+        return self.data_dir / ("sandbox" if self.sandbox_url else "live")
+
+    @property
+    def profiles(self) -> Path:
+        """Browser profiles, one folder a session."""
+        return self.home / "profiles"
+
+    @property
+    def api_key_file(self) -> Path:
+        """Where the first admin key is kept when `API_KEY` is unset."""
+        return self.home / "api-key"
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis to talk to, without its password."""
+        return f"redis://{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+
+
+def load() -> Settings:
+    """Read the environment; raise BadSettings naming every variable that is off."""
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue] - pydantic fills from the environment
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise BadSettings("; ".join(lines)) from None

@@ -1,0 +1,1 @@
+"""Events -> Redis: the only writers of read models, and the way to read them."""

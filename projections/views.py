@@ -1,0 +1,88 @@
+"""The read models as readers get them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from events.session_events import Totals
+
+
+class View(BaseModel):
+    """Base of every read model: frozen."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class SessionView(View):
+    """A session as its events tell it. `state` is the inner state, `word` the one outside."""
+
+    user: str
+    bot: str
+    session: str
+    state: str
+    word: str
+    wanted: bool
+    linked: bool
+    breaker: str
+    phone: str | None
+    lid: str | None
+    push_name: str | None
+    reason: str | None
+    error: str | None
+    attempt: int
+    deadline: datetime | None
+    percent: int
+    node: str | None
+    created: datetime
+    updated: datetime
+    since: datetime
+    last_activity: datetime
+    ready_since: datetime | None
+    totals: Totals
+    version: int
+    position: int
+
+
+class QrView(View):
+    """The code to scan right now. A credential: never logged."""
+
+    code: str
+    attempt: int
+    expires: datetime
+
+
+class MessageView(View):
+    """One message of a session's history.
+
+    `status` is queued, sent, delivered, read, played, failed, expired or
+    unresolved for what goes out, and received for what comes in.
+    """
+
+    message: str | None
+    wa_id: str | None
+    key: str | None
+    direction: Literal["in", "out"]
+    chat: str
+    sender: str | None
+    author: str | None
+    body: str
+    type: str
+    status: str
+    ack: int
+    reason: str | None
+    push_name: str | None
+    at: datetime
+    position: int
+
+
+class ProjectionHealth(View):
+    """How far the read models follow the log."""
+
+    projection: str
+    position: int
+    lag: int | None
+    updated: datetime | None
+    stopped: str | None

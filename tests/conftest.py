@@ -1,0 +1,90 @@
+"""Fixtures that every folder of tests shares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import pytest
+import redis
+
+# `tests.services` and `tests.fakes` are importable however pytest was started.
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests import services
+
+_SERVICES = frozenset(
+    {"shared_nats", "shared_redis", "nats_url", "redis_port", "own_nats", "own_redis", "cluster"}
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a real server, so that `-m "not services"` is the quick run."""
+    for item in items:
+        if isinstance(item, pytest.Function) and _SERVICES & set(item.fixturenames):
+            item.add_marker("services")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own configuration out of the tests."""
+    for name in ("NATS_URL", "NATS_PASSWORD", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("API_KEY", "SANDBOX_URL", "DATA_DIR", "LOG_LEVEL", "LOG_JSON"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.NatsServer]:
+    """One nats-server for the whole run. Do not kill it: take `own_nats` for that."""
+    with services.nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.RedisServer]:
+    """One redis-server for the whole run. Do not kill it: take `own_redis` for that."""
+    with services.redis_server(tmp_path_factory.mktemp("redis"), appendonly=False) as server:
+        yield server
+
+
+@pytest.fixture
+async def nats_url(shared_nats: services.NatsServer) -> str:
+    """The shared NATS with no stream and no bucket on it."""
+    client = await nats.connect(shared_nats.url)
+    js = client.jetstream()
+    for stream in await js.streams_info():
+        await js.delete_stream(stream.config.name or "")
+    await client.close()
+    return shared_nats.url
+
+
+@pytest.fixture
+def redis_port(shared_redis: services.RedisServer) -> int:
+    """The port of the shared Redis, empty."""
+    with redis.Redis(port=shared_redis.port) as client:
+        client.flushall()
+    return shared_redis.port
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[services.NatsServer]:
+    """A nats-server of the test's own, to be killed and started at will."""
+    with services.nats_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[services.RedisServer]:
+    """A redis-server of the test's own with an append-only file, to be killed at will."""
+    with services.redis_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[services.NatsCluster]:
+    """Three nats-servers of the test's own; declare streams with `replicas=3`."""
+    with services.nats_cluster(tmp_path) as servers:
+        yield servers

@@ -1,0 +1,261 @@
+"""Real nats-server and redis-server processes for tests.
+
+Start them from the main thread: they die with the thread that started them,
+so that a test run that is killed leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+_BOOT = 15.0
+
+
+class DidNotStart(Exception):
+    """A server for the tests is missing or does not come up."""
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def binary(name: str) -> str:
+    """Find a server program: the virtual environment's first, then the system's."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        raise DidNotStart(f"{name} is not installed")
+    return found
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Server:
+    """One server process that can be killed and started again on the same port and data."""
+
+    name: str
+    command: list[str]
+    port: int
+    home: Path
+    is_up: Callable[[], bool]
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    def spawn(self) -> None:
+        """Start the process and do not wait for it to answer."""
+        with (self.home / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.home,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, no locks
+            )
+
+    def wait_until_up(self, patience: float = _BOOT) -> None:
+        """Wait until the server serves."""
+        give_up = time.monotonic() + patience
+        while not self.is_up():
+            if not self.running or time.monotonic() > give_up:
+                raise DidNotStart(f"{self.name}: {self.tail_of_log()}")
+            time.sleep(0.02)
+
+    def start(self) -> None:
+        """Start and wait until the server serves."""
+        self.spawn()
+        self.wait_until_up()
+
+    def kill(self) -> None:
+        """Kill it as a power cut would: SIGKILL."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask it to end, and wait."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """Freeze the process: it keeps its sockets and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen process go on."""
+        self._signal(signal.SIGCONT)
+
+    def tail_of_log(self) -> str:
+        """Return the last lines that the server wrote."""
+        written = (self.home / f"{self.name}.log").read_text(errors="replace")
+        return " | ".join(written.splitlines()[-5:])
+
+    def _signal(self, number: int) -> None:
+        if self.process is not None and self.running:
+            self.process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        self.resume()
+        self._signal(number)
+        if self.process is not None:
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+@dataclass
+class NatsServer(Server):
+    """A nats-server with JetStream."""
+
+    monitor: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"nats://127.0.0.1:{self.port}"
+
+
+@dataclass
+class RedisServer(Server):
+    """A redis-server."""
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+
+@dataclass
+class NatsCluster:
+    """Three nats-servers that keep three copies of each stream."""
+
+    servers: list[NatsServer]
+
+    @property
+    def url(self) -> str:
+        """Where clients connect: all three."""
+        return ",".join(server.url for server in self.servers)
+
+    @property
+    def urls(self) -> list[str]:
+        """The three servers, one by one."""
+        return [server.url for server in self.servers]
+
+
+@contextlib.contextmanager
+def nats_server(home: Path, *, config: str = "", port: int | None = None) -> Iterator[NatsServer]:
+    """Run one nats-server; `config` is added to its file (users, permissions, sync_interval)."""
+    server = _nats(home, "nats", port or free_port(), config)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@contextlib.contextmanager
+def nats_cluster(home: Path, *, config: str = "") -> Iterator[NatsCluster]:
+    """Run three nats-servers as one cluster; returns when it has a leader."""
+    routes = [free_port() for _ in range(3)]
+    told = ", ".join(f'"nats://127.0.0.1:{port}"' for port in routes)
+    servers: list[NatsServer] = []
+    try:
+        for number, route in enumerate(routes, 1):
+            cluster = f'cluster {{ name: test, listen: "127.0.0.1:{route}", routes: [{told}] }}'
+            server = _nats(home, f"nats-{number}", free_port(), f"{config}\n{cluster}")
+            servers.append(server)
+            server.spawn()
+        for server in servers:
+            server.wait_until_up(40)
+        yield NatsCluster(servers)
+    finally:
+        for server in servers:
+            server.kill()
+
+
+@contextlib.contextmanager
+def redis_server(
+    home: Path, *, appendonly: bool = True, port: int | None = None, options: tuple[str, ...] = ()
+) -> Iterator[RedisServer]:
+    """Run one redis-server with an append-only file that is synced every second."""
+    place = home / "redis"
+    place.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
+    durable = ["--appendonly", "yes", "--appendfsync", "everysec"] if appendonly else []
+    server = RedisServer(
+        name="redis",
+        command=[
+            *(binary("redis-server"), "--port", str(port), "--bind", "127.0.0.1"),
+            *("--dir", str(place), "--save", "", "--daemonize", "no", *durable, *options),
+        ],
+        port=port,
+        home=place,
+        is_up=lambda: _redis_answers(port),
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+def _nats(home: Path, name: str, port: int, config: str) -> NatsServer:
+    place = home / name
+    place.mkdir(parents=True, exist_ok=True)
+    monitor = free_port()
+    file = place / "nats.conf"
+    file.write_text(
+        f'server_name: {name}\nlisten: "127.0.0.1:{port}"\nhttp: "127.0.0.1:{monitor}"\n'
+        f'jetstream {{ store_dir: "{place}/jetstream", max_mem: 256M, max_file: 4G }}\n'
+        f"{config}\n"
+    )
+    return NatsServer(
+        name=name,
+        command=[binary("nats-server"), "-c", str(file)],
+        port=port,
+        home=place,
+        is_up=lambda: _nats_is_healthy(monitor),
+        monitor=monitor,
+    )
+
+
+def _nats_is_healthy(monitor: int) -> bool:
+    # /healthz says yes only when JetStream is up and, in a cluster, has a leader.
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{monitor}/healthz", timeout=1) as answer:
+            return answer.status == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _redis_answers(port: int) -> bool:
+    # Also false while it still loads its file: the answer to PING is then -LOADING.
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False

@@ -38,4 +38,13 @@ class Refused(Payload):
     retry_after: float | None = None
 
 
-LiveNotice = Qr | QueuePosition | Refused
+class Settled(Payload):
+    """A command was carried out, or there was nothing to do; `state` is where it left things."""
+
+    kind: ClassVar[str] = "settled"
+
+    command: str
+    state: str
+
+
+LiveNotice = Qr | QueuePosition | Refused | Settled

@@ -116,7 +116,7 @@ class Session:
     phone: str | None = None
     lid: str | None = None
     push_name: str | None = None
-    created: datetime | None = None
+    linked_at: datetime | None = None
     since: datetime | None = None
     reason: str | None = None
     error: str | None = None
@@ -125,7 +125,6 @@ class Session:
     qr_attempt: int = 0
     deadline: datetime | None = None
     generation: int = 0
-    reconnections: int = 0
     percent: int = -1
     totals: Totals = Totals()
 
@@ -147,17 +146,19 @@ def evolve(session: Session, event: SessionEvent, at: datetime) -> Session:
     if session.state not in LEGAL[event.kind]:
         raise IllegalTransition(session.state, event.kind)
     moved = _apply(replace(session, version=session.version + 1), event)
+    if moved.linked and not session.linked:
+        moved = replace(moved, linked_at=at)
     return moved if moved.state is session.state else replace(moved, since=at)
 
 
-def _apply(was: Session, event: SessionEvent) -> Session:  # noqa: PLR0911, PLR0912 - one arm a kind
+def _apply(was: Session, event: SessionEvent) -> Session:
     match event:
         case e.Registered():
             return Session(version=was.version, state=S.REGISTERED, wanted=event.start)
         case e.Claimed():
             # No browser outlives its owner, so what was live is only registered now.
             state = S.REGISTERED if was.state in LIVE else was.state
-            return replace(was, state=state, totals=event.totals, percent=-1, qr_attempt=0)
+            return replace(was, state=state, totals=event.totals, percent=-1)
         case e.Queued():
             link = _unlinked(was) if event.fresh else was
             return replace(link, state=S.QUEUED, wanted=True, reason=event.reason, deadline=None)
@@ -183,7 +184,9 @@ def _apply(was: Session, event: SessionEvent) -> Session:  # noqa: PLR0911, PLR0
                 deadline=None,
                 reason=None,
                 error=None,
-                reconnections=was.reconnections + back,
+                totals=was.totals.model_copy(
+                    update={"reconnections": was.totals.reconnections + back}
+                ),
             )
         case e.Offline():
             return replace(was, state=S.OFFLINE, reason=event.reason, deadline=event.deadline)
@@ -216,16 +219,26 @@ def _apply(was: Session, event: SessionEvent) -> Session:  # noqa: PLR0911, PLR0
                 link, state=S.LOGGED_OUT, wanted=False, reason=event.reason, deadline=None
             )
         case e.Stopped():
-            return replace(was, state=S.STOPPED, wanted=False, reason=event.reason, deadline=None)
+            # A person stopped it, so the next start begins with a clean slate.
+            return replace(
+                was,
+                state=S.STOPPED,
+                wanted=False,
+                reason=event.reason,
+                deadline=None,
+                failures=0,
+                probing=False,
+                totals=event.totals,
+            )
         case e.Removed():
             return replace(
                 _unlinked(was), state=S.REMOVED, wanted=False, reason=event.reason, deadline=None
             )
         case e.ProfileSaved():
-            return replace(was, generation=event.generation)
+            return replace(was, generation=event.generation, totals=event.totals)
         case _:
             assert_never(event)
 
 
 def _unlinked(was: Session) -> Session:
-    return replace(was, linked=False, phone=None, lid=None, push_name=None)
+    return replace(was, linked=False, phone=None, lid=None, push_name=None, linked_at=None)

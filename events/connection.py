@@ -56,7 +56,7 @@ async def connect(
 
     password = settings.nats_password.get_secret_value() if settings.nats_password else None
     connecting = nats.connect(
-        url,
+        url.split(","),
         name=name,
         user=role if password else None,
         password=password,
@@ -82,5 +82,5 @@ async def connect(
 
 
 def _bare(url: str) -> str:
-    """Drop credentials from a URL before it is shown."""
-    return url.rsplit("@", 1)[-1].removeprefix("nats://")
+    """Drop credentials from URLs before they are shown."""
+    return ", ".join(one.rsplit("@", 1)[-1].removeprefix("nats://") for one in url.split(","))

@@ -43,6 +43,21 @@ class PageTimeout(BrowserError):
     """The page did not answer within the deadline of the call. The outcome is unknown."""
 
 
+class PageReloaded(PageTimeout):
+    """The page went to another document while the call was in it. The outcome is unknown."""
+
+
+class PageRefused(BrowserError):
+    """The page answered that it cannot do this now, or that it failed before anything was done.
+
+    `code` is "not_ready" before WhatsApp is loaded in the page, else wa-js's word.
+    """
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(f"{code}: {detail}" if detail else code)
+        self.code = code
+
+
 class NotSent(BrowserError):
     """WhatsApp refused the message for good; `reason` is a stable word."""
 

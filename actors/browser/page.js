@@ -1,0 +1,406 @@
+// The page's side of a session, on top of wa-js: a function that `page.py` calls
+// in every document, before the page's own scripts. What happens is told through
+// the binding as JSON; what is asked comes as calls on `__wa`. Nothing here
+// reaches into WhatsApp but through what wa-js exposes, since wa-js is what
+// follows WhatsApp's changes.
+(given) => {
+  'use strict';
+  const { origin, binding, injectDeadline, injectWaJs } = given;
+  if (window !== window.top || location.origin !== origin) return;
+
+  const out = window[binding];
+  const tell = (kind, facts) => out(JSON.stringify({ kind, ...facts }));
+  const told = {};
+  const tellOnce = (kind, facts) => {
+    const text = JSON.stringify(facts);
+    if (told[kind] === text) return;
+    told[kind] = text;
+    tell(kind, facts);
+  };
+
+  // --- ids ------------------------------------------------------------------------
+
+  const wa = () => WPP.whatsapp;
+  const attempt = (get) => {
+    try {
+      return get() ?? null;
+    } catch {
+      return null;
+    }
+  };
+  const bare = (wid) => (wid.device ? `${wid.user}@${wid.server}` : wid.toString());
+  const phoneOf = (wid) => attempt(() => wa().lidPnCache.getPhoneNumber(wid));
+  const lidOf = (wid) => attempt(() => wa().lidPnCache.getCurrentLid(wid));
+
+  // As ids go out: the phone's, where WhatsApp knows the phone behind a LID.
+  const outward = (wid) => {
+    if (!wid) return null;
+    const id = wid.toString();
+    const phone = id.endsWith('@lid') ? phoneOf(wid) : null;
+    return bare(phone ?? wid);
+  };
+
+  const me = () => attempt(() => WPP.conn.getMyUserId());
+  const myLid = () => attempt(() => WPP.conn.getMyUserLid());
+
+  // --- what is seen ---------------------------------------------------------------
+
+  const nothing = { socket: '', mode: '', authenticated: false, identity: null };
+
+  function status() {
+    if (!window.WPP?.isInjected) return nothing;
+    const authenticated = !!attempt(() => WPP.conn.isAuthenticated());
+    const phone = authenticated ? me() : null;
+    const lid = phone ? myLid() : null;
+    return {
+      socket: attempt(() => wa().Socket.state) ?? '',
+      mode: attempt(() => WPP.conn.getStreamData().mode) ?? '',
+      authenticated,
+      identity: phone && {
+        phone: bare(phone),
+        lid: lid && bare(lid),
+        push_name: attempt(() => wa().Conn.pushname),
+      },
+    };
+  }
+
+  function seen(msg) {
+    const key = msg.id;
+    const group = key.remote.toString().endsWith('@g.us');
+    const sender = key.fromMe ? me() : (group && (msg.author ?? key.participant)) || msg.from;
+    return {
+      wa_id: key.id,
+      key: key.toString(),
+      chat: outward(key.remote),
+      sender: outward(sender ?? key.remote),
+      author: group ? outward(sender) : null,
+      from_me: !!key.fromMe,
+      kind: msg.type ?? 'unknown',
+      body: msg.type === 'chat' ? (msg.body ?? '') : (msg.caption ?? ''),
+      at: msg.t,
+      ack: msg.ack ?? 0,
+      push_name: msg.notifyName || null,
+      quoted: msg.quotedStanzaID || null,
+    };
+  }
+
+  function tellState() {
+    const now = status();
+    tellOnce('state', { status: now });
+    if (!now.authenticated || now.mode === 'QR' || now.mode === 'MAIN') return;
+    const percent = attempt(() => WPP.conn.getHistorySyncProgress().progress) ?? 0;
+    const message = attempt(() => WPP.conn.getStreamData().info) || now.mode;
+    tellOnce('loading', { percent: Math.round(percent), message });
+  }
+
+  function tellQr(code) {
+    if (!code) return;
+    tellOnce('qr', { code: code.fullCode, ttl: attempt(() => wa().Conn.refTTL) || 20 });
+  }
+
+  function tellAck(msg) {
+    if (!msg.id?.fromMe) return;
+    const { wa_id, key, chat, ack } = seen(msg);
+    tell('ack', { wa_id, key, chat, ack });
+  }
+
+  // A receipt of a message that is not in memory, as after a restart: WhatsApp
+  // moves nothing that could be heard, but wa-js tells. Group receipts are per
+  // member there and say nothing of the message as a whole.
+  function tellReceipt({ ack, chat, ids }) {
+    if (ack < 2 || chat.toString().endsWith('@g.us')) return;
+    for (const key of ids) {
+      if (wa().MsgStore.get(key)) continue;
+      tell('ack', { wa_id: key.id, key: key.toString(), chat: outward(chat), ack });
+    }
+  }
+
+  let logoutReason = '';
+
+  // First hear, then look: a page that is fast would be missed by listening alone.
+  function subscribe() {
+    const { Socket, Stream, Conn, MsgStore } = wa();
+    Socket.on('change:state', tellState);
+    Stream.on('change:mode', tellState);
+    Stream.on('change:info', tellState);
+    Conn.on('change:pushname change:wid', tellState);
+    MsgStore.on('change:ack', tellAck);
+    for (const name of ['authenticated', 'main_loaded', 'main_ready']) WPP.on(`conn.${name}`, tellState);
+    WPP.on('conn.auth_code_change', tellQr);
+    WPP.on('conn.qrcode_idle', () => tell('qr_idle', {}));
+    WPP.on('conn.logout_reason', (reason) => (logoutReason = String(reason ?? '')));
+    WPP.on('conn.logout', () => tell('logged_out', { reason: logoutReason }));
+    // What cannot be decrypted yet is told again, with its type, as soon as it can.
+    WPP.on('chat.new_message', (msg) => msg.type === 'ciphertext' || tell('message', { message: seen(msg) }));
+    WPP.on('chat.msg_ack_change', tellReceipt);
+
+    tellState();
+    WPP.conn.getAuthCode().then(tellQr, () => null);
+    if (WPP.conn.isIdle()) tell('qr_idle', {});
+  }
+
+  // --- what is asked --------------------------------------------------------------
+
+  class Refused extends Error {
+    constructor(reason) {
+      super(reason);
+      this.reason = reason;
+    }
+  }
+
+  // Every address of a chat: a contact lives under its phone or under its LID.
+  async function addresses(id) {
+    const wid = WPP.util.createWid(id);
+    if (!/@(c\.us|lid)$/.test(id)) return [wid];
+    const other = wid.isLid() ? phoneOf(wid) : lidOf(wid);
+    return other ? [wid, other] : [wid];
+  }
+
+  async function known(id) {
+    for (const wid of await addresses(id)) {
+      const chat = WPP.chat.get(wid);
+      if (chat) return chat;
+    }
+    return null;
+  }
+
+  async function chatToWrite(id) {
+    const chat = await known(id);
+    if (chat) return chat;
+    if (/@(c\.us|lid)$/.test(id)) {
+      const found = await WPP.contact.queryWidExists(id);
+      // wa-js answers null for a failed question as well: only a page that is
+      // connected may say that a number is not there.
+      if (!found && wa().Socket.state === 'CONNECTED') throw new Refused('not_on_whatsapp');
+      return await WPP.chat.find(found?.wid ?? id);
+    }
+    try {
+      return await WPP.chat.find(id);
+    } catch {
+      throw new Refused('chat_not_found');
+    }
+  }
+
+  // wa-js refuses a key whose remote is not the chat's own id.
+  function ownKeys(wid, id) {
+    const from = me();
+    const authors = wid.isGroup() ? [myLid(), from].filter(Boolean) : [undefined];
+    return authors.map(
+      (participant) => new (wa().MsgKey)({ from: participant ?? from, to: wid, id, participant, selfDir: 'out' })
+    );
+  }
+
+  async function find(to, id) {
+    for (const wid of await addresses(to)) {
+      const chat = WPP.chat.get(wid);
+      for (const key of ownKeys(wid, id)) {
+        const msg = wa().MsgStore.get(key) ?? (chat && (await stored(key)));
+        if (msg) return msg;
+      }
+    }
+    return null;
+  }
+
+  async function stored(key) {
+    try {
+      return (await WPP.chat.getMessageById(key)) ?? null;
+    } catch (error) {
+      if (error?.code === 'msg_not_found' || error?.code === 'chat_not_found') return null;
+      throw error;
+    }
+  }
+
+  // Sending the same id again is harmless: what is in the page already is waited for.
+  async function send(to, body, id, deadline) {
+    const chat = await chatToWrite(to);
+    const before = await find(to, id);
+    if (before?.ack >= 1) return seen(before);
+
+    const { MsgStore } = wa();
+    const [key] = before && before.ack >= 0 ? [before.id] : ownKeys(chat.id, id);
+    return await new Promise((resolve, reject) => {
+      const hear = (msg) => msg.id?.id === id && msg.id.fromMe && msg.ack >= 1 && end(resolve, seen(msg));
+      const timer = setTimeout(() => end(resolve, null), deadline);
+      const end = (settle, value) => {
+        clearTimeout(timer);
+        MsgStore.off('change:ack', hear);
+        settle(value);
+      };
+      MsgStore.on('change:ack', hear);
+      // Unacknowledged and not failed: WhatsApp Web sends it by itself.
+      if (before && before.ack >= 0) return;
+      WPP.chat
+        .sendTextMessage(chat.id, body, {
+          messageId: key,
+          waitForAck: true,
+          linkPreview: false, // asks servers of third parties
+          detectMentioned: false, // "@all" in a text must not call everyone
+          markIsRead: false,
+        })
+        .then(
+          ({ sendMsgResult }) => {
+            const result = sendMsgResult?.messageSendResult;
+            const msg = MsgStore.get(key);
+            if (msg?.ack >= 1) end(resolve, seen(msg));
+            // A network error says nothing of what the server took: wait on.
+            else if (/^ERROR_(?!NETWORK)/.test(result ?? '')) end(reject, new Refused('rejected'));
+          },
+          // Thrown before it was in the page, nothing was sent; after that, nobody knows.
+          (error) => MsgStore.get(key) || end(reject, error)
+        );
+    });
+  }
+
+  const PAGE = 50;
+
+  // The messages of a chat from the newest on, until `enough` of them are there.
+  async function history(chat, enough) {
+    const found = new Map(chat.msgs.getModelsArray().map((msg) => [msg.id.toString(), msg]));
+    let oldest = null;
+    for (;;) {
+      const options = oldest ? { count: PAGE, direction: 'before', id: oldest } : { count: PAGE };
+      const batch = await WPP.chat.getMessages(chat.id, options);
+      const fresh = batch.filter((msg) => msg.id && msg.id.toString() !== oldest);
+      for (const msg of fresh) found.set(msg.id.toString(), msg);
+      const first = fresh.reduce((a, b) => (a && a.t <= b.t ? a : b), null);
+      const all = [...found.values()].sort((a, b) => a.t - b.t);
+      if (!first || first.id.toString() === oldest || enough(all, first)) return all;
+      oldest = first.id.toString();
+    }
+  }
+
+  const received = (msgs) => msgs.filter((msg) => !msg.id.fromMe);
+  const readable = (msg) => msg.type !== 'ciphertext' && typeof msg.t === 'number';
+
+  async function since(at, limit) {
+    const found = [];
+    for (const chat of wa().ChatStore.getModelsArray()) {
+      if (at === null) {
+        if (chat.unreadCount > 0) {
+          const all = await history(chat, (all) => received(all).length >= chat.unreadCount);
+          found.push(...received(all).slice(-chat.unreadCount));
+        }
+      } else if (chat.t >= at) {
+        const all = await history(chat, (_, first) => first.t < at);
+        found.push(...all.filter((msg) => msg.t >= at));
+      }
+    }
+    found.sort((a, b) => a.t - b.t);
+    return found.filter(readable).slice(0, limit).map(seen);
+  }
+
+  const calls = {
+    status: async () => status(),
+
+    send,
+
+    find: async (to, id) => {
+      const msg = await find(to, id);
+      return msg && seen(msg);
+    },
+
+    since,
+
+    messages: async (id, limit) => {
+      const chat = await known(id);
+      if (!chat) return [];
+      const all = await history(chat, (all) => all.length >= limit);
+      return all.filter(readable).slice(-limit).map(seen);
+    },
+
+    chats: async () => {
+      const chats = wa().ChatStore.getModelsArray().map((chat) => ({
+        id: outward(chat.id),
+        name: chat.name || chat.formattedTitle || attempt(() => chat.contact.pushname) || null,
+        unread: Math.max(chat.unreadCount ?? 0, 0),
+        group: chat.id.isGroup(),
+        at: chat.t || null,
+      }));
+      return chats.sort((a, b) => (b.at ?? 0) - (a.at ?? 0));
+    },
+
+    checkNumber: async (id) => {
+      const found = await WPP.contact.queryWidExists(id);
+      if (!found && wa().Socket.state !== 'CONNECTED') throw new Error('not connected');
+      return found && outward(found.wid);
+    },
+
+    markSeen: async (id) => {
+      const chat = await known(id);
+      if (chat) await WPP.chat.markIsRead(chat.id);
+    },
+
+    setTyping: async (id, typing) => {
+      const chat = await chatToWrite(id);
+      await (typing ? WPP.chat.markIsComposing(chat.id) : WPP.chat.markIsPaused(chat.id));
+    },
+
+    refreshQr: async () => {
+      if (WPP.conn.isAuthenticated()) throw new Error('already linked');
+      told.qr = undefined;
+      await WPP.conn.refreshQR();
+    },
+
+    pairingCode: async (phone) => await WPP.conn.genLinkDeviceCodeForPhoneNumber(phone),
+
+    takeOver: async () => {
+      await wa().Socket.takeover();
+    },
+
+    logOut: async () => {
+      if (!WPP.conn.isAuthenticated()) throw new Error('not linked');
+      await WPP.conn.logout();
+    },
+  };
+
+  // One shape for every answer; errors go out by name and without numbers in them.
+  const answering =
+    (call) =>
+    async (...args) => {
+      if (call !== calls.status && !window.WPP?.isInjected) return { failed: 'not_ready' };
+      try {
+        return { value: (await call(...args)) ?? null };
+      } catch (error) {
+        if (error instanceof Refused) return { refused: error.reason };
+        const word = String(error?.code ?? error?.name ?? 'error');
+        return { failed: word, detail: String(error?.message ?? '').replace(/\d{5,}/g, '…') };
+      }
+    };
+
+  const api = Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, answering(call)]));
+  Object.defineProperty(window, '__wa', { value: Object.freeze(api) });
+
+  // --- injection ------------------------------------------------------------------
+
+  // wa-js looks for WhatsApp's modules once; injected into a page that has not
+  // registered them yet it stays dead. So it is held back until they are there.
+  const CORE = [
+    'WAWebSocketModel',
+    'WAWebStreamModel',
+    'WAWebConnModel',
+    'WAWebCmd',
+    'WAWebMsgCollection',
+    'WAWebChatCollection',
+    'WAWebUserPrefsMeUser',
+  ];
+  const registered = () =>
+    attempt(() => {
+      const modules = window.require('__debug').modulesMap;
+      return CORE.every((name) => name in modules);
+    });
+
+  window.WPPConfig = { disableGoogleAnalytics: true, deviceName: false };
+  tell('loading', { percent: 0, message: 'PAGE' });
+
+  const start = Date.now();
+  const timer = setInterval(() => {
+    if (registered()) {
+      clearInterval(timer);
+      injectWaJs();
+      WPP.isInjected ? subscribe() : WPP.loader.onInjected(subscribe);
+    } else if (Date.now() - start > injectDeadline) {
+      clearInterval(timer);
+      tell('loading', { percent: 0, message: 'NO_MODULES' });
+    }
+  }, 50);
+};

@@ -185,9 +185,7 @@ class FakeWhatsApp:
 
     def from_phone(self, number: str, chat: str, body: str) -> MessageSeen:
         """Let the owner write from the phone: our pages see a message of our own."""
-        message = self.keep(number, chat, body, new_id(), ack=1)
-        self._tell(number, message)
-        return message
+        return self.write(number, chat, body, new_id(), ack=1)
 
     def ack(self, number: str, wa_id: str, ack: int) -> None:
         """Move a message's ack, as its receiver's phone or the server does."""
@@ -208,8 +206,8 @@ class FakeWhatsApp:
         for page in pages:
             page.on_loop(lambda page=page: page.lose_link(reason))
 
-    def keep(self, number: str, chat: str, body: str, wa_id: str, ack: int) -> MessageSeen:
-        """Keep a message of our own in its chat."""
+    def write(self, number: str, chat: str, body: str, wa_id: str, ack: int = 0) -> MessageSeen:
+        """Put a message of our own into its chat; every linked page sees it."""
         account = self.account(number)
         author = account.id if chat.endswith("@g.us") else None
         message = MessageSeen(
@@ -225,6 +223,7 @@ class FakeWhatsApp:
             ack=ack,
         )
         account.chat(chat).messages[wa_id] = message
+        self._tell(number, message)
         return message
 
     def _tell(self, number: str, sighting: Sighting) -> None:
@@ -311,6 +310,7 @@ class FakeBrowser:
         self.graceful = True  # what `close()` answers
         self.holding = False  # calls wait until `release()`, a crash or a close
         self.hung = False  # calls end in PageTimeout at once, as after their deadline
+        self._closed: bool | None = None
         self._pid: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._notify: Notify | None = None
@@ -472,10 +472,10 @@ class FakeBrowser:
         match outcome:
             case "accepted" | "accepted_silently" | "accepted_crash":
                 if known is None:
-                    self.see(self.whatsapp.keep(account.number, to, body, wa_id, ack=0))
+                    self.whatsapp.write(account.number, to, body, wa_id)
                 self.whatsapp.ack(account.number, wa_id, 1)
             case "pending":
-                self.see(self.whatsapp.keep(account.number, to, body, wa_id, ack=0))
+                self.whatsapp.write(account.number, to, body, wa_id)
             case "lost" | "lost_crash":
                 pass
             case reason:
@@ -573,9 +573,10 @@ class FakeBrowser:
     async def close(self) -> bool:
         """End it, in any state."""
         self.closes += 1
-        graceful = self.graceful and self.phase == "up" and not self.hung
+        if self._closed is None:
+            self._closed = self.phase == "new" or (self.graceful and self.phase == "up")
         self._leave()
-        return graceful
+        return self._closed
 
     # --- the page -----------------------------------------------------------------
 

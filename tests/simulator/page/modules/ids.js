@@ -11,7 +11,6 @@ __d('WAWebWid', (exports) => {
     }
     toString() { return this._serialized; }
     toJSON() { return this._serialized; }
-    toPlain() { return { server: this.server, user: this.user, _serialized: this._serialized }; }
     toJid() { return this._serialized.replace('@c.us', '@s.whatsapp.net'); }
     equals(other) { return !!other && String(other) === this._serialized; }
 
@@ -95,10 +94,6 @@ __d('WAWebMsgKey', (exports) => {
     toString() { return this._serialized; }
     equals(other) { return String(other) === this._serialized; }
     clone() { return new MsgKey(this); }
-    toPlain() {
-      const { fromMe, id, _serialized, participant } = this;
-      return { fromMe, remote: String(this.remote), id, _serialized, ...(participant ? { participant: participant.toPlain() } : {}) };
-    }
 
     static fromString(text) {
       const [fromMe, remote, id, participant] = String(text).split('_');

@@ -45,8 +45,7 @@ __d('WAWebBaseModel', (exports) => {
     if (!value) return value;
     if (value.modelClass) return value.toArray().map((model) => model.serialize());
     if (value instanceof BaseModel) return value.serialize();
-    if (typeof value.toPlain === 'function') return value.toPlain();
-    return value;
+    return value; // a Wid or MsgKey stays itself: whoever copies it gets its own fields
   }
 
   /* Accessors live on the class: a client library may redefine them there. */

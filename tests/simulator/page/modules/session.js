@@ -104,8 +104,7 @@ __d('SimSession', (exports) => {
   function loggedIn() {
     Socket.state = 'CONNECTED';
     Socket.stream = 'CONNECTED';
-    Conn.ref = undefined;
-    Conn.connected = true;
+    Conn.connected = true; // and the last ref stays, as clients expect
     Conn.set({ wid: createWid(identity.creds.wid), pushname: identity.creds.pushname });
     if (Socket.hasSynced) {
       Stream.info = 'RESUMING';
@@ -155,7 +154,6 @@ __d('SimSession', (exports) => {
     wire.stop();
     outbox.closed();
     const code = importNamespace('WAWebLogoutReason').getErrorCodeFromLogoutReason(reason);
-    if (reason !== 'user_initiated') Socket.state = 'UNPAIRED';
     Cmd.trigger('logout', reason);
     await identity.forget();
     await sim.sleep(300); // client libraries get this long to hear of it before the page goes

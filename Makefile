@@ -1,0 +1,76 @@
+# Everything from one word: `make demo` shows it, `make up` runs it, `make test`
+# proves it. Each sets up what it needs first; a second time that takes a second.
+
+# Relative paths only, so that a clone may lie below a folder with a space.
+PYTHON := .venv/bin/python
+# A node that set-up had to bring along comes before the machine's.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+PYTEST := $(PYTHON) -m pytest
+# What to hand on, for instance: make test ARGS="-k lease -x"
+ARGS ?=
+
+# Style before types before import rules before tests, whatever -j says.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo up doctor test check lint format types imports faults load soak bench setup setup-test clean distclean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: setup ## The whole service against a simulated WhatsApp, told as a story (DEMO=once: then stop)
+	@$(PYTHON) -m tests.demo $(if $(filter once,$(DEMO)),--once) $(ARGS)
+
+up: setup ## The whole service on this machine, against the real WhatsApp
+	@exec $(PYTHON) -m actors.up $(ARGS)
+
+doctor: setup ## What is missing on this machine, and how to mend it
+	@$(PYTHON) -m gateway.cli.doctor
+
+test: check ## Style, types, import rules, then every test that takes seconds
+	@echo "== tests"
+	@$(PYTEST) -m "not long" $(ARGS)
+
+check: lint types imports
+
+lint: setup-test ## Style only (make format mends most of it)
+	@echo "== style"
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+types: setup-test
+	@echo "== types"
+	@node_modules/.bin/pyright
+
+imports: setup-test
+	@echo "== import rules"
+	@.venv/bin/lint-imports
+
+format: setup-test ## Mend the style
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+faults: setup-test ## Kill everything, again and again; nothing may be lost or doubled (minutes)
+	@$(PYTEST) tests/faults $(ARGS)
+
+load: setup-test ## Many sessions at once against the simulator (minutes)
+	@$(PYTEST) tests/load -s $(ARGS)
+
+bench: setup-test ## Measure: latency, throughput, memory; prints the table in the README
+	@$(PYTHON) -m tests.load.bench $(ARGS)
+
+soak: setup-test ## Run for long and watch memory, handles and lag (SOAK=minutes)
+	@$(PYTEST) tests/soak -s $(ARGS)
+
+setup:
+	@python3 deploy/setup.py run
+
+setup-test:
+	@python3 deploy/setup.py test
+
+clean: ## Remove what tests and tools left behind (never data/)
+	@rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	@find actors events gateway projections tests deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Also remove .venv and node_modules
+	@rm -rf .venv node_modules

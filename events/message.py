@@ -235,11 +235,12 @@ class Outbox:
                 while len(self.seen) > self.limits.seen:
                     del self.seen[next(iter(self.seen))]
             case Delivered() | Read() | Played():
-                was = self._of(event.wa_id)
+                was = self.of_wa_id(event.wa_id)
                 if was is not None:
                     self.deliveries[was.message] = replace(was, ack=ACK_OF[event.kind])
 
-    def _of(self, wa_id: str) -> Delivery | None:
+    def of_wa_id(self, wa_id: str) -> Delivery | None:
+        """Look up a send by the WhatsApp id we chose for it."""
         message = self.by_wa_id.get(wa_id)
         return None if message is None else self.deliveries.get(message)
 
@@ -267,7 +268,7 @@ class Outbox:
 
     def acked(self, wa_id: str, chat: str, ack: int) -> list[Delivered | Read | Played]:
         """Decide on a receipt: monotone, and only for what this service sent."""
-        delivery = self._of(wa_id)
+        delivery = self.of_wa_id(wa_id)
         if delivery is None or delivery.stage is not Stage.SENT or ack <= delivery.ack:
             return []
         receipt = RECEIPTS.get(ack)

@@ -1,0 +1,26 @@
+"""What every session of a node shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.browser.protocol import Launcher
+from actors.inbox import Wire
+from actors.loop import LoopThread
+from events.clock import Clock
+from events.log import Log
+from events.session_rules import Policy
+from events.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The world a session lives in; tests put fakes in its place."""
+
+    log: Log
+    loop: LoopThread
+    clock: Clock
+    launcher: Launcher
+    wire: Wire
+    settings: Settings
+    policy: Policy

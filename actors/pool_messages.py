@@ -1,0 +1,94 @@
+"""What a pool's mailbox takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.inbox import Delivered
+from events.subjects import SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Begin a life: read who is registered, start them, listen for creates."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateCame:
+    """A create from the shared queue."""
+
+    delivered: Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class WantSlot:
+    """A session wants to launch a browser."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDone:
+    """A session is past its launch, or gave up."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A session's actor failed; the truth is on the log, so it is read again."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Another owner has this session."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """A session was removed and its leftovers are cleaned up."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Revive:
+    """Start a session's actor again."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Look for actors that died unheard and for commands nobody takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """Which sessions have commands waiting, and how many."""
+
+    waiting: dict[SessionId, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The node shuts down: stop every session, in parallel."""
+
+
+PoolMessage = (
+    Boot
+    | CreateCame
+    | WantSlot
+    | SlotDone
+    | Died
+    | Lost
+    | Forgotten
+    | Revive
+    | Sweep
+    | Swept
+    | Halt
+)

@@ -1,0 +1,82 @@
+"""Answers to questions about a session's page."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict
+from datetime import datetime
+from typing import cast
+
+from pydantic import JsonValue
+
+from actors.browser.protocol import (
+    Browser,
+    BrowserError,
+    Chat,
+    MessageSeen,
+    PageGone,
+    PageStatus,
+    PageTimeout,
+)
+from actors.inbox import Asked
+from events import codec
+
+Json = dict[str, JsonValue]
+
+
+class BadQuestion(Exception):
+    """A question lacks what it asks about."""
+
+
+async def answer(browser: Browser, asked: Asked) -> bytes:
+    """Ask the page and encode what it says; a failure is an answer too."""
+    try:
+        return codec.answer(await _look(browser, asked))
+    except BadQuestion as error:
+        return codec.answer_error("bad_question", str(error), 400)
+    except PageTimeout:
+        return codec.answer_error("page_timeout", "the page did not answer in time", 503)
+    except PageGone:
+        return codec.answer_error("page_gone", "the page went away", 503)
+    except BrowserError as error:
+        return codec.answer_error("browser_error", str(error), 503)
+
+
+async def _look(browser: Browser, asked: Asked) -> Json | list[JsonValue]:
+    question = asked.question
+    match asked.query:
+        case "status":
+            return _plain(await browser.status())
+        case "chats":
+            return [_plain(chat) for chat in await browser.chats()]
+        case "messages":
+            found = await browser.messages(_needed(question.chat, "chat"), question.limit)
+            return [_plain(message) for message in found]
+        case "check-number":
+            number = _needed(question.number, "number")
+            known = await browser.check_number(number)
+            return {"exists": known is not None, "id": known}
+        case "seen":
+            await browser.mark_seen(_needed(question.chat, "chat"))
+            return {"seen": True}
+        case "typing":
+            await browser.set_typing(_needed(question.chat, "chat"), question.typing)
+            return {"typing": question.typing}
+        case "screenshot":
+            return {"png": base64.b64encode(await browser.screenshot()).decode()}
+        case "pairing-code":
+            return {"code": await browser.pairing_code(_needed(question.number, "number"))}
+        case "qr":
+            raise BadQuestion("the session itself answers this one")
+
+
+def _needed(value: str | None, field: str) -> str:
+    if not value:
+        raise BadQuestion(f"{field} is missing")
+    return value
+
+
+def _plain(thing: PageStatus | Chat | MessageSeen) -> Json:
+    fields = asdict(thing)
+    plain = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
+    return cast("Json", plain)

@@ -1,0 +1,101 @@
+"""Receiving everything: what the page tells, and what it kept while nobody listened.
+
+WhatsApp is the outbox. After a link, a crash or an outage the page is asked for
+everything since the watermark; what is news is recorded, what is known is not.
+"""
+
+from __future__ import annotations
+
+from actors.browser.protocol import AckSeen, MessageSeen
+from actors.recorder import Recorder
+from actors.sending import Sender
+from events.message import Received, Stage
+
+
+class Receiver:
+    """One session's way of receiving. Used on the session's own thread only."""
+
+    def __init__(self, recorder: Recorder, sender: Sender) -> None:
+        self._recorder, self._sender = recorder, sender
+        self._held: list[MessageSeen | AckSeen] | None = None
+        self._early: dict[str, AckSeen] = {}
+
+    def begin(self) -> None:
+        """Hold what comes until the catch-up is through: older messages go first."""
+        self._held = self._held or []
+
+    def see(self, seen: MessageSeen) -> None:
+        """Take a message the page tells of."""
+        if self._held is not None:
+            self._held.append(seen)
+        else:
+            self._record(seen)
+
+    def acked(self, acked: AckSeen) -> None:
+        """Take a receipt the page tells of."""
+        if self._held is not None:
+            self._held.append(acked)
+        else:
+            self._receipt(acked)
+
+    def catch_up(self, messages: list[MessageSeen]) -> None:
+        """Record what is missing, oldest first, then what came meanwhile."""
+        held, self._held = self._held or [], None
+        for message in messages:
+            self._record(message)
+        for later in held:
+            if isinstance(later, MessageSeen):
+                self._record(later)
+            else:
+                self._receipt(later)
+
+    def _record(self, seen: MessageSeen) -> None:
+        outbox = self._recorder.outbox
+        ours = outbox.by_wa_id.get(seen.wa_id)
+        if ours is not None:
+            self._echo(ours, seen)
+        elif outbox.is_new(seen.wa_id):
+            self._recorder.message(
+                Received(
+                    wa_id=seen.wa_id,
+                    key=seen.key,
+                    chat=seen.chat,
+                    sender=seen.sender,
+                    author=seen.author,
+                    from_me=seen.from_me,
+                    type=seen.kind,
+                    body=seen.body,
+                    at=seen.at,
+                    push_name=seen.push_name,
+                    quoted=seen.quoted,
+                )
+            )
+
+    def _echo(self, message: str, seen: MessageSeen) -> None:
+        """Our own message, as WhatsApp keeps it: it may settle what was unknown."""
+        delivery = self._recorder.outbox.delivery(message)
+        if delivery is None or seen.ack < 1:
+            return
+        if delivery.stage in {Stage.SENDING, Stage.UNRESOLVED}:
+            self._sender.sent(delivery, seen, None)
+        self._receipts(seen.wa_id, seen.chat, seen.ack)
+
+    def replay(self) -> None:
+        """Record the receipts that came before their message was recorded as sent."""
+        for wa_id, acked in list(self._early.items()):
+            delivery = self._recorder.outbox.of_wa_id(wa_id)
+            if delivery is None or delivery.stage is not Stage.SENDING:
+                del self._early[wa_id]
+                self._receipt(acked)
+
+    def _receipt(self, acked: AckSeen) -> None:
+        delivery = self._recorder.outbox.of_wa_id(acked.wa_id)
+        if delivery is not None and delivery.stage is Stage.SENDING:
+            # The other phone can be faster than the answer to our own call.
+            self._early[acked.wa_id] = acked
+        else:
+            self._receipts(acked.wa_id, acked.chat, acked.ack)
+
+    def _receipts(self, wa_id: str, chat: str, ack: int) -> None:
+        for receipt in self._recorder.outbox.acked(wa_id, chat, ack):
+            self._recorder.message(receipt)

@@ -1,0 +1,190 @@
+"""A session's pen: appends to the log under the session's fence, then evolves.
+
+The order is the architecture: never evolve before the append returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from datetime import timedelta
+
+from actors.loop import LoopThread
+from events import codec, subjects
+from events import session as rules
+from events.clock import Clock
+from events.envelope import new_id
+from events.log import Conflict, Guard, Log
+from events.message import MessageEvent, Outbox, Received
+from events.session import Session, State
+from events.session_events import SessionEvent, Totals
+from events.session_rules import Claiming, Policy, decide
+from events.settings import Settings
+from events.subjects import SessionId
+
+CLAIMS = 10
+"""Attempts at a claim while late writes of an earlier life still land."""
+
+
+class NotMine(Exception):
+    """The log holds no session of this id that could be owned: removed, or never registered."""
+
+
+class Recorder:
+    """Holds what is known of one session, and writes what is new. Blocks; one thread only."""
+
+    def __init__(  # noqa: PLR0917 - the parts it is made of
+        self,
+        identity: SessionId,
+        log: Log,
+        loop: LoopThread,
+        clock: Clock,
+        settings: Settings,
+        policy: Policy,
+    ) -> None:
+        self.identity = identity
+        self.state = Session()
+        self.outbox = Outbox()
+        self.last_event: str | None = None
+        self._log, self._loop, self._clock = log, loop, clock
+        self._settings, self._policy = settings, policy
+        self._tail = 0
+        self._message_position = 0
+        self._counted = Totals()
+
+    # --- reading ----------------------------------------------------------------
+
+    def claim(self) -> None:
+        """Read the session, append `claimed`, and read its messages. Raises NotMine, Conflict.
+
+        A timed-out write of an earlier life can still land between reading and
+        claiming; the claim then reads again.
+        """
+        for attempt in range(CLAIMS):
+            self._read_session()
+            if self.state.state in {State.NOTHING, State.REMOVED}:
+                raise NotMine(str(self.identity))
+            self._read_messages()
+            claiming = Claiming(life=new_id(), totals=self.totals)
+            try:
+                for event in decide(
+                    self.state, self.identity, claiming, self._clock.now(), self._policy
+                ):
+                    self.session(event)
+            except Conflict:
+                if attempt == CLAIMS - 1:
+                    raise
+            else:
+                break
+        # Older writers are refused from here on, so this reads the last of them.
+        self._read_messages()
+
+    def _read_session(self) -> None:
+        self.state, self._tail, self._counted = Session(), 0, Totals()
+        counted_at = 0
+
+        async def read() -> None:
+            nonlocal counted_at
+            async for stored in self._log.read([subjects.session_family(self.identity)]):
+                envelope = stored.envelope
+                event = codec.payload_of(envelope)
+                self.state = rules.evolve(self.state, event, envelope.time)  # type: ignore[arg-type]
+                self._tail = stored.position
+                self.last_event = envelope.id
+                totals = getattr(event, "totals", None)
+                if isinstance(totals, Totals):
+                    self._counted, counted_at = totals, stored.position
+
+        self._loop.wait(read())
+        self.outbox = Outbox(version=self._counted.message_version)
+        self._message_position = counted_at + 1
+
+    def _read_messages(self) -> None:
+        """Fold message events: all since the totals were last written, and the recent past."""
+        since = self._clock.now() - timedelta(seconds=self._settings.send_memory)
+        counted = self._message_position
+
+        async def read() -> None:
+            family = [subjects.message_family(self.identity)]
+            recent = self._log.read(family, since=since)
+            if self.outbox.version == self._counted.message_version:
+                async for stored in recent:
+                    if stored.position < counted:
+                        self._remember(stored.raw)
+            async for stored in self._log.read(family, start=self._message_position):
+                envelope = stored.envelope
+                self.outbox.apply(codec.payload_of(envelope))  # type: ignore[arg-type]
+                self.outbox.version = envelope.version or self.outbox.version
+                self._message_position = stored.position + 1
+
+        self._loop.wait(read())
+
+    def _remember(self, raw: bytes) -> None:
+        # Counted already in the totals: only its ids are news.
+        held = (self.outbox.version, self.outbox.received, self.outbox.sent, self.outbox.failed)
+        self.outbox.apply(codec.payload_of(codec.decode(raw)))  # type: ignore[arg-type]
+        self.outbox.version, self.outbox.received, self.outbox.sent, self.outbox.failed = held
+
+    @property
+    def totals(self) -> Totals:
+        """What was counted up to now."""
+        return Totals(
+            received=self._counted.received + self.outbox.received,
+            sent=self._counted.sent + self.outbox.sent,
+            failed=self._counted.failed + self.outbox.failed,
+            reconnections=self.state.totals.reconnections,
+            message_version=self.outbox.version,
+        )
+
+    @property
+    def current(self) -> Session:
+        """The state with the totals as of now, for the rules to carry on."""
+        return replace(self.state, totals=self.totals)
+
+    # --- writing ----------------------------------------------------------------
+
+    def session(self, event: SessionEvent, cause: str | None = None) -> None:
+        """Append a session event; it moves the fence."""
+        now = self._clock.now()
+        envelope = codec.seal(
+            event,
+            subject=self.identity.dotted,
+            source=f"wa/node/{self._settings.node}",
+            at=now,
+            causation=cause or self.last_event,
+            node=self._settings.node,
+            version=self.state.version + 1,
+        )
+        # Refused here, before the log: an illegal event must never be stored.
+        after = rules.evolve(self.current, event, now)
+        subject = subjects.session_event(self.identity, event.kind)
+        self._tail = self._loop.wait(self._log.append(subject, envelope, self._guard))
+        self.state = after
+        self.last_event = envelope.id
+
+    def message(self, event: MessageEvent, cause: str | None = None) -> None:
+        """Append a message event under the same fence."""
+        fact = isinstance(event, Received)
+        envelope = codec.seal(
+            event,
+            subject=self.identity.dotted,
+            source=f"wa/node/{self._settings.node}",
+            at=self._clock.now(),
+            causation=cause or self.last_event,
+            node=self._settings.node,
+            version=self.outbox.version + 1,
+            # It states the same fact whoever writes it, so its id is made of the fact.
+            event_id=_fact_id(self.identity, event.wa_id) if fact else None,
+        )
+        subject = subjects.message_event(self.identity, event.kind)
+        ttl = self._settings.message_days * 86_400
+        self._loop.wait(self._log.append(subject, envelope, self._guard, ttl))
+        self.outbox.apply(event)
+
+    @property
+    def _guard(self) -> Guard:
+        return Guard(subjects.session_family(self.identity), self._tail)
+
+
+def _fact_id(identity: SessionId, wa_id: str) -> str:
+    return hashlib.sha256(f"{identity.dotted}/{wa_id}".encode()).hexdigest()[:32]

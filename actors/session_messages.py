@@ -1,0 +1,107 @@
+"""What a session's mailbox takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from actors.browser import protocol as b
+from actors.inbox import Asked, Delivered, Pending
+from actors.sending import Tried
+from actors.timers import Rang
+from events import session_events as e
+from events.session_events import SessionCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Begin a life: read, claim, listen, and run if the session should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """A command from the control queue."""
+
+    delivered: Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A command from the pool, on behalf of whoever is behind `cause`."""
+
+    command: SessionCommand
+    delivered: Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A send from the outbox queue."""
+
+    delivered: Delivered
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFree:
+    """The pool lets this session launch a browser."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """Something was seen in the page of a life."""
+
+    life: int
+    sighting: b.Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a call into the page came to: a status, or an error."""
+
+    life: int
+    status: b.PageStatus | Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """What the page holds since the watermark."""
+
+    life: int
+    messages: list[b.MessageSeen] | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Unlinking:
+    """The log-out that a command asked for has ended, well or not."""
+
+    command: e.Logout | e.Delete | e.Reset
+    delivered: Delivered
+    error: Exception | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Sends wait in the queue while the session is not ready: expire what is due."""
+
+    pending: list[Pending] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The node shuts down: close, say so, and stop."""
+
+
+Message = (
+    Boot
+    | Commanded
+    | Told
+    | Brought
+    | SlotFree
+    | Sighted
+    | Answered
+    | CaughtUp
+    | Unlinking
+    | Rang
+    | Overdue
+    | Halt
+    | Tried
+    | Asked
+)

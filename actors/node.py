@@ -1,0 +1,106 @@
+"""A node: one process that owns sessions. Wiring only."""
+
+from __future__ import annotations
+
+import threading
+
+import pykka
+import structlog
+from nats.aio.client import Client
+
+from actors.browser.launcher import PyppeteerLauncher
+from actors.browser.options import BrowserOptions, Deadlines
+from actors.browser.protocol import Launcher
+from actors.loop import LoopThread
+from actors.mailbox import tell
+from actors.parts import Parts
+from actors.pool import PoolActor
+from actors.pool_messages import Halt
+from actors.wire import NatsWire
+from events.clock import SystemClock
+from events.connection import connect
+from events.log import JetStreamLog
+from events.session_rules import Policy
+from events.settings import Settings
+from events.streams import declare
+
+log = structlog.get_logger()
+
+DRAIN = 30.0
+"""Seconds in which all sessions must have stopped; the browsers left are killed."""
+
+
+class Node:
+    """Starts, runs until told to stop, and leaves nothing behind."""
+
+    def __init__(self, settings: Settings, launcher: Launcher | None = None) -> None:
+        self.settings = settings
+        self.loop = LoopThread()
+        self.ended = threading.Event()
+        self.failed = False
+        self._launcher = launcher or chromium(settings)
+        self._client: Client | None = None
+        self._pool: pykka.ActorRef[PoolActor] | None = None
+
+    def start(self) -> None:
+        """Start the loop thread and, in the background, everything else."""
+        self.loop.start()
+        self.loop.run(self._open(), then=lambda _: None, failed=self._could_not_open)
+
+    async def _open(self) -> None:
+        settings = self.settings
+        settings.profiles.mkdir(parents=True, exist_ok=True)
+        await self._launcher.reap_orphans()
+        self._client = await connect(
+            settings, "node", name=f"node {settings.node}", closed=self._closed
+        )
+        js = self._client.jetstream()
+        await declare(js, settings)
+        parts = Parts(
+            log=JetStreamLog(js, dedupe_window=settings.dedupe_window),
+            loop=self.loop,
+            clock=SystemClock(self.loop.loop),
+            launcher=self._launcher,
+            wire=NatsWire(self._client, f"wa/node/{settings.node}"),
+            settings=settings,
+            policy=Policy.of(settings),
+        )
+        self._pool = PoolActor.start(parts)
+
+    def _could_not_open(self, error: Exception) -> None:
+        log.error("node.cannot_start", error=f"{type(error).__name__}: {error}")
+        self.failed = True
+        self.ended.set()
+
+    async def _closed(self) -> None:
+        # The connection never closes by itself; if it did, nothing could be recorded.
+        if not self.ended.is_set():
+            log.error("node.connection_closed")
+            self.failed = True
+            self.ended.set()
+
+    def stop(self) -> None:
+        """Stop all sessions, close their browsers, and leave. Blocks; any thread but the loop's."""
+        self.ended.set()
+        if self._pool is not None and self._pool.is_alive():
+            tell(self._pool, Halt())
+            if not self._pool.actor_stopped.wait(DRAIN):
+                log.error("node.drain_timeout", seconds=DRAIN)
+        pykka.ActorRegistry.stop_all(block=False)
+        client = self._client
+        if client is not None:
+            self.loop.wait(client.close(), 5)
+        self.loop.stop()
+
+
+def chromium(settings: Settings) -> PyppeteerLauncher:
+    """Make the launcher of real browsers from the configuration."""
+    options = BrowserOptions(
+        executable=settings.puppeteer_executable_path,
+        sandbox_url=settings.sandbox_url,
+        wa_js=settings.wa_js,
+        heap_mb=settings.browser_heap_mb,
+        extra_args=tuple(settings.chromium_args.split()),
+        deadlines=Deadlines(launch=settings.launch_timeout, call=settings.probe_timeout),
+    )
+    return PyppeteerLauncher(options, settings.profiles)

@@ -17,7 +17,9 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 
+from actors.browser.executable import is_headless_shell
 from actors.browser.profile import Profile
 from actors.browser.protocol import LaunchFailed, NoBrowser
 
@@ -84,7 +86,7 @@ class Chromium:
                 stdout=subprocess.DEVNULL,
                 stderr=writing,
                 start_new_session=True,
-                env=self._environment(),
+                env=self._environment(Path(command[0])),
             )
         except OSError as error:
             os.close(reading)
@@ -96,13 +98,13 @@ class Chromium:
         self._pidfd = os.pidfd_open(self._process.pid)
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, executable: Path) -> dict[str, str]:
         # Not ours as a whole: it holds keys that a page must not be able to reach.
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment["HOME"] = str(self._profile.path)
-        # The full browser binds a socket below it; headless-shell does not.
+        # The full browser binds a socket below it, and a socket's path is short.
         temporary = str(self._profile.temporary)
-        if len(temporary) <= _SOCKET_ROOM:
+        if is_headless_shell(executable) or len(temporary) <= _SOCKET_ROOM:
             environment["TMPDIR"] = temporary
         return environment
 

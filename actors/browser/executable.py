@@ -75,6 +75,11 @@ def _runnable(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
+def is_headless_shell(executable: Path) -> bool:
+    """Tell the small browser from the full one, by its name."""
+    return "headless" in executable.name
+
+
 @cache
 def sandbox_works(executable: Path) -> bool:
     """Tell whether Chromium can have its own sandbox here. Blocks for a moment, once.
@@ -118,7 +123,7 @@ def command_line(
     is what the simulated WhatsApp adds, empty in production.
     """
     # The old headless mode is a binary of its own now; a full browser needs the new one.
-    shell = "headless-shell" in executable.name or "headless_shell" in executable.name
+    shell = is_headless_shell(executable)
     v8 = f"--max-old-space-size={options.heap_mb} --optimize-for-size --max-semi-space-size=1"
     return [
         str(executable),

@@ -61,7 +61,9 @@ def _by_record(root: Path) -> Iterator[tuple[Path, psutil.Process]]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             profile = groups.get(os.getpgid(process.pid))
-            if profile is not None and "chrom" in process.name():
+            # A zombie is dead already; whoever adopted it reaps it, or nobody does.
+            dead = process.status() == psutil.STATUS_ZOMBIE
+            if profile is not None and not dead and "chrom" in process.name():
                 yield profile, process
 
 

@@ -314,7 +314,7 @@
         name: chat.name || chat.formattedTitle || attempt(() => chat.contact.pushname) || null,
         unread: Math.max(chat.unreadCount ?? 0, 0),
         group: chat.id.isGroup(),
-        at: chat.t || null,
+        at: Math.max(...chat.msgs.getModelsArray().map((msg) => msg.t ?? 0), 0) || chat.t || null,
       }));
       return chats.sort((a, b) => (b.at ?? 0) - (a.at ?? 0));
     },
@@ -348,16 +348,27 @@
     },
 
     logOut: async () => {
-      if (!WPP.conn.isAuthenticated()) throw new Error('not linked');
       await WPP.conn.logout();
     },
   };
 
+  const UNLINKED = ['status', 'refreshQr', 'pairingCode'];
+
+  function notNow(name) {
+    if (name === 'status') return null;
+    const { mode, authenticated } = status();
+    if (!mode) return 'not_ready';
+    if (!authenticated && !UNLINKED.includes(name)) return 'not_linked';
+    // What is sent while it synchronises could be a repeat of what is not there yet.
+    return name === 'send' && mode !== 'MAIN' ? 'not_ready' : null;
+  }
+
   // One shape for every answer; errors go out by name and without numbers in them.
   const answering =
-    (call) =>
+    (name, call) =>
     async (...args) => {
-      if (call !== calls.status && !window.WPP?.isInjected) return { failed: 'not_ready' };
+      const failed = notNow(name);
+      if (failed) return { failed };
       try {
         return { value: (await call(...args)) ?? null };
       } catch (error) {
@@ -367,7 +378,7 @@
       }
     };
 
-  const api = Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, answering(call)]));
+  const api = Object.fromEntries(Object.entries(calls).map(([name, call]) => [name, answering(name, call)]));
   Object.defineProperty(window, '__wa', { value: Object.freeze(api) });
 
   // --- injection ------------------------------------------------------------------

@@ -50,7 +50,8 @@ class PageReloaded(PageTimeout):
 class PageRefused(BrowserError):
     """The page answered that it cannot do this now, or that it failed before anything was done.
 
-    `code` is "not_ready" before WhatsApp is loaded in the page, else wa-js's word.
+    `code` is "not_ready" before WhatsApp is loaded (for a send: synchronised) in the
+    page, "not_linked" where the call needs an account, else wa-js's word.
     """
 
     def __init__(self, code: str, detail: str = "") -> None:

@@ -39,6 +39,7 @@ from actors.browser.protocol import (
     Notify,
     NotSent,
     PageGone,
+    PageRefused,
     PageStatus,
     PageTimeout,
     ProfileBusy,
@@ -54,7 +55,8 @@ PNG = b"\x89PNG\r\n\x1a\n fake"
 #   accepted          the ordinary case: kept, acked by the server, returned
 #   accepted_silently kept and acked, but the caller's deadline passes first: PageTimeout
 #   accepted_crash    kept and acked, then the page crashes: PageGone
-#   pending           in the page with ack 0, the server has not seen it: PageTimeout
+#   pending           in the page with ack 0, the server has not seen it: PageTimeout; the
+#                     page hands it over by itself when it is ready the next time
 #   lost              nobody has it: PageTimeout
 #   lost_crash        nobody has it, and the page crashes: PageGone
 #   any other word    refused for good: NotSent(word)
@@ -361,10 +363,10 @@ class FakeBrowser:
 
     def drop(self) -> None:
         """Cut the page's network."""
-        self.become("TIMEOUT", "OFFLINE")
+        self.become("TIMEOUT", "MAIN")
 
     def reconnect(self) -> None:
-        """Give the network back: the page is ready again and missed messages are in its chats."""
+        """Give the network back; missed messages are in the chats, but nothing tells them."""
         self.on_loop(self._ready)
 
     def conflict(self) -> None:
@@ -464,11 +466,15 @@ class FakeBrowser:
         known = account.chats[to].messages.get(wa_id) if to in account.chats else None
         if known is not None and known.ack >= 1:
             return known
+        if self.status_now.mode != "MAIN":
+            raise PageRefused("not_ready")
         if to in self.whatsapp.unknown:
             raise NotSent("not_on_whatsapp")
         if to.endswith("@g.us") and to not in account.chats:
             raise NotSent("chat_not_found")
         outcome = self.whatsapp.sends.popleft() if self.whatsapp.sends else "accepted"
+        if not self.online:
+            outcome = "pending"
         match outcome:
             case "accepted" | "accepted_silently" | "accepted_crash":
                 if known is None:
@@ -613,7 +619,7 @@ class FakeBrowser:
 
     def _account(self) -> FakeAccount:
         if self.number is None:
-            raise BrowserError("the page is not linked")
+            raise PageRefused("not_linked")
         return self.whatsapp.account(self.number)
 
     def _first_state(self) -> None:
@@ -648,6 +654,17 @@ class FakeBrowser:
         if self.status_now.mode == "SYNCING":
             self.see(Loading(100, "SYNCING"))
         self._become("CONNECTED", "MAIN")
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Send what was kept unacknowledged, as WhatsApp Web does by itself."""
+        if self.number is None:
+            return
+        account = self.whatsapp.account(self.number)
+        for chat in account.chats.values():
+            for message in list(chat.messages.values()):
+                if message.from_me and message.ack == 0:
+                    self.whatsapp.ack(account.number, message.wa_id, 1)
 
     def _become(self, socket: str, mode: str) -> None:
         number = self.number

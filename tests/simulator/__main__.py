@@ -38,7 +38,8 @@ def main() -> int:
     try:
         asyncio.run(_serve(arguments.port, arguments.data, arguments.ready_file, knobs))
     except OSError as error:
-        print(f"cannot listen on 127.0.0.1:{arguments.port}: {error.strerror or error}", file=sys.stderr)
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        print(f"cannot listen on 127.0.0.1:{arguments.port}: {reason}", file=sys.stderr)
         return 1
     return 0
 

@@ -133,13 +133,20 @@ class Chromium:
         self._browser = await connect(browserWSEndpoint=await self._endpoint(), defaultViewport=None)
         self._drain = asyncio.create_task(self._read_errors())
 
-    async def tab(self, *, inject: str | None = HELD_BACK) -> Tab:
-        """The page, with wa-js injected (held back until it can live), at WhatsApp Web."""
+    async def tab(self) -> Tab:
+        """The browser's page at WhatsApp Web, with wa-js held back until it can live."""
         assert self._browser is not None
-        page = (await self._browser.pages())[0]
-        if inject is not None:
-            source = inject % (HOST, WA_JS.read_text())
-            await page._client.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})  # noqa: SLF001
+        return await self._open((await self._browser.pages())[0])
+
+    async def second_tab(self) -> Tab:
+        """Another page of the same profile, as when a second tab is opened."""
+        assert self._browser is not None
+        return await self._open(await self._browser.newPage())
+
+    @staticmethod
+    async def _open(page: Page) -> Tab:
+        source = HELD_BACK % (HOST, WA_JS.read_text())
+        await page._client.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})  # noqa: SLF001
         tab = Tab(page)
         await tab.load()
         return tab

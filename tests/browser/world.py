@@ -264,7 +264,8 @@ class ChromiumWorld(World):
 
     def __init__(self, root: Path, phone: Phone, options: BrowserOptions) -> None:
         super().__init__(root)
-        self._phone = phone
+        self.phone = phone
+        self.url = phone.url
         self._launcher = PyppeteerLauncher(options, root)
 
     @property
@@ -272,54 +273,54 @@ class ChromiumWorld(World):
         return self._launcher
 
     async def scan(self, page: Page, code: str, number: str) -> None:
-        await self._phone.scan(code, number=number, pushname="Sim")
+        await self.phone.scan(code, number=number, pushname="Sim")
 
     async def enter(self, page: Page, code: str, number: str) -> None:
-        await self._phone.enter(code, number=number, pushname="Sim")
+        await self.phone.enter(code, number=number, pushname="Sim")
 
     async def incoming(
         self, sender: str, body: str, *, group: str = "", at: datetime | None = None
     ) -> str:
         ts = int(at.timestamp()) if at else 0
-        return await self._phone.incoming(ME, sender, body, group=group, ts=ts)
+        return await self.phone.incoming(ME, sender, body, group=group, ts=ts)
 
     async def ack(self, wa_id: str, ack: int) -> None:
-        await self._phone.ack(ME, wa_id, ack)
+        await self.phone.ack(ME, wa_id, ack)
 
     async def only_server_acks(self) -> None:
-        await self._phone.config(ack_up_to=1)
+        await self.phone.config(ack_up_to=1)
 
     async def withhold_acks(self) -> None:
-        await self._phone.config(ack_up_to=0)
+        await self.phone.config(ack_up_to=0)
 
     async def release_acks(self, wa_id: str) -> None:
-        await self._phone.config(ack_up_to=1)
-        await self._phone.release()
+        await self.phone.config(ack_up_to=1)
+        await self.phone.release()
 
     async def repeats(self) -> dict[str, int]:
-        return await self._phone.repeats_by_id(ME)
+        return await self.phone.repeats_by_id(ME)
 
     async def not_on_whatsapp(self, number: str) -> None:
-        await self._phone.contact(number, registered=False)
+        await self.phone.contact(number, registered=False)
 
     async def lid_chat(self, number: str) -> str:
-        return (await self._phone.contact(number, lid_chat=True)).lid
+        return (await self.phone.contact(number, lid_chat=True)).lid
 
     async def group(self, *members: str) -> str:
-        return await self._phone.group("Friends", [ME, *members])
+        return await self.phone.group("Friends", [ME, *members])
 
     async def unlink(self) -> None:
-        await self._phone.unlink(ME)
+        await self.phone.unlink(ME)
 
     async def conflict(self, page: Page) -> None:
-        await self._phone.conflict(ME)
+        await self.phone.conflict(ME)
 
     async def drop(self, page: Page) -> None:
-        await self._phone.drop(ME)
+        await self.phone.drop(ME)
 
     async def use_up_codes(self, page: Page) -> None:
         # The codes of now are long-lived: the next one is the last, and short.
-        await self._phone.config(qr_ttl=0.2, qr_max=1)
+        await self.phone.config(qr_ttl=0.2, qr_max=1)
         await page.browser.refresh_qr()
 
     async def crash(self, page: Page) -> None:
@@ -332,7 +333,7 @@ class ChromiumWorld(World):
         os.kill(page.browser.pid, signal.SIGKILL)
 
     async def hang(self, page: Page) -> None:
-        await self._phone.hang(ME)
+        await self.phone.hang(ME)
 
 
 def fake(page: Page) -> FakeBrowser:

@@ -1,0 +1,109 @@
+"""The projections as a process: `python -m projections`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+
+import structlog
+from nats import errors as nats_errors
+from nats.js import JetStreamContext
+from nats.js import errors as js_errors
+
+from events import connection, logging, subjects
+from events.log import JetStreamLog, LogAway
+from events.settings import BadSettings, Settings, load
+from projections import models
+from projections.projector import Projector
+from projections.qr import QrCodes
+
+log = structlog.get_logger()
+
+FIRST_CONNECTION = 60.0
+"""Seconds that NATS may take to be there at the start."""
+
+
+def main() -> int:
+    """Run until a signal; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m projections",
+        description="Project the events of the log into the read models in Redis.",
+        epilog="Configured by the environment: NATS_URL, NATS_PASSWORD, REDIS_HOST, REDIS_PORT, "
+        "REDIS_PASSWORD, MESSAGE_DAYS, LOG_LEVEL, LOG_JSON.",
+    )
+    parser.parse_args()
+    try:
+        settings = load()
+    except BadSettings as error:
+        sys.stderr.write(f"projections: {error}\n")
+        return 2
+    logging.configure(settings, "projections")
+    try:
+        return asyncio.run(serve(settings))
+    except connection.NoBroker as error:
+        sys.stderr.write(f"projections: {error}\n")
+        return 1
+
+
+async def serve(settings: Settings) -> int:
+    """Project until SIGTERM or SIGINT (0), or until NATS closes for good (1)."""
+    ended, lost = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+
+    async def closed() -> None:
+        if not ended.is_set():
+            lost.set()
+            ended.set()
+
+    client = await connection.connect(
+        settings, "projector", name="projections", closed=closed, patience=FIRST_CONNECTION
+    )
+    redis = models.connect(settings)
+    js = client.jetstream()
+    projector = Projector(
+        JetStreamLog(js, dedupe_window=settings.dedupe_window),
+        redis,
+        settings,
+        identity=lambda: identity(js),
+    )
+    work = {
+        asyncio.create_task(projector.run()),
+        asyncio.create_task(QrCodes(client, redis).run()),
+    }
+    until = asyncio.create_task(ended.wait())
+    log.info("projections.started")
+    try:
+        done, _ = await asyncio.wait({*work, until}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done & work:
+            task.result()  # Neither ends by itself: this raises what ended it.
+    finally:
+        until.cancel()
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+        ended.set()
+        with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
+            await client.close()
+        await redis.aclose()
+    log.info("projections.ended")
+    return 1 if lost.is_set() else 0
+
+
+async def identity(js: JetStreamContext) -> str:
+    """Name the log by the birth of its stream: positions of another one mean other events."""
+    try:
+        held = await js.stream_info(subjects.EVENTS)
+    except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        raise LogAway(str(error) or type(error).__name__) from error
+    if held.created is None:
+        raise LogAway("the stream does not tell its birth")
+    return held.created.isoformat()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

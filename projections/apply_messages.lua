@@ -1,0 +1,87 @@
+-- Apply message events of one session, in order, each exactly once.
+--
+-- KEYS  1 row (hash)  2 history (sorted set: entry by the position of its first event)
+-- ARGV  1 events as a JSON list, see projections/entries.py   2 entries to keep
+-- Returns a word for each event: 'applied', 'seen' or 'gap'.
+--
+-- Entries are hashes beside the row, <row>:m:<entry>. They are not declared as
+-- keys, because trimming finds their names here; the hash tag keeps them in the
+-- row's slot, which is all that a cluster asks for.
+
+local row, history = KEYS[1], KEYS[2]
+local events, bound = cjson.decode(ARGV[1]), tonumber(ARGV[2])
+local held = redis.call('HMGET', row, 'version', 'state', 'born', 'message_version', 'message_position', 'counted')
+local known, removed = held[1], held[2] == 'removed'
+local born = tonumber(held[3] or '0')
+local version = tonumber(held[4] or '0')
+local position = tonumber(held[5] or '0')
+local counted = tonumber(held[6] or '0')
+local WORDS = { [0] = 'queued', 'sent', 'delivered', 'read', 'played' }
+
+local function merge(event)
+    local key = row .. ':m:' .. event.entry
+    local exists = redis.call('EXISTS', key) == 1
+    if not exists and not event.creates then
+        return -- a receipt for what is no longer kept
+    end
+    if not exists then
+        for field, value in pairs(event.first) do
+            redis.call('HSET', key, field, value)
+        end
+        redis.call('HSET', key, 'position', event.position)
+        redis.call('ZADD', history, event.position, event.entry)
+        redis.call('PEXPIREAT', key, event.expires)
+    end
+    for field, value in pairs(event.set) do
+        redis.call('HSET', key, field, value)
+    end
+    if event.ack then
+        -- Receipts may come in any order; a tick never goes back.
+        local ack = math.max(event.ack, tonumber(redis.call('HGET', key, 'ack') or '0'))
+        redis.call('HSET', key, 'ack', ack, 'status', WORDS[math.min(ack, 4)])
+        redis.call('HDEL', key, 'reason')
+    end
+end
+
+local answers, applied = {}, nil
+for i, event in ipairs(events) do
+    if not known then
+        -- Every session begins with `registered`, so its models are missing.
+        answers[i] = 'gap'
+    elseif removed or event.position <= born or event.position <= position then
+        -- Of an earlier life, whose messages are gone with it; or read again.
+        answers[i] = 'seen'
+    elseif event.version ~= version + 1 and not event.base then
+        -- Version 1 begins a family. Where messages expired, the family begins
+        -- later: `base` says that the log itself was asked and begins here.
+        answers[i] = 'gap'
+    else
+        merge(event)
+        if event.counts and event.version > counted then
+            redis.call('HINCRBY', row, event.counts, 1)
+        end
+        version, position, applied = event.version, event.position, event
+        answers[i] = 'applied'
+    end
+end
+
+if applied then
+    redis.call('HSET', row, 'message_version', version, 'message_position', position, 'last_message', applied.at)
+    local over = redis.call('ZCARD', history) - bound
+    if over > 0 then
+        for _, entry in ipairs(redis.call('ZRANGE', history, 0, over - 1)) do
+            redis.call('UNLINK', row .. ':m:' .. entry)
+        end
+        redis.call('ZREMRANGEBYRANK', history, 0, over - 1)
+    end
+    -- Entries expire by themselves; their places in the history are swept here.
+    for _ = 1, 100 do
+        local oldest = redis.call('ZRANGE', history, 0, 0)[1]
+        if not oldest or redis.call('EXISTS', row .. ':m:' .. oldest) == 1 then
+            break
+        end
+        redis.call('ZREM', history, oldest)
+    end
+    redis.call('PEXPIREAT', history, applied.expires)
+end
+return answers

@@ -1,0 +1,1 @@
+"""HTTP, WebSocket and the `wa` command: everyone's way in who does not speak NATS."""

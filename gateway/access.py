@@ -1,0 +1,60 @@
+"""The outermost layer: every request is logged and counted, and no exception gets out."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.problems import Problem
+
+log = structlog.get_logger()
+
+
+class Access:
+    """ASGI middleware. The query is never logged: it may hold `api_key`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+                status = message["status"]
+            elif message["type"] == "websocket.accept":
+                status = 101
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            log.debug("http.client_gone", path=scope["path"])
+        except Exception as error:  # noqa: BLE001 - the edge: it becomes an answer
+            # Only what and where: the text of an exception may quote a request.
+            log.error("http.failed", path=scope["path"], error=type(error).__name__, at=_at(error))  # noqa: TRY400
+            if not status and scope["type"] == "http":
+                problem = Problem(500, "internal", "Something went wrong on our side.")
+                await problem.response()(scope, receive, noted)
+        finally:
+            log.info(
+                "http.served",
+                method=scope.get("method", "WS"),
+                path=scope["path"],
+                status=status,
+                seconds=round(time.perf_counter() - started, 4),
+            )
+
+
+def _at(error: Exception) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]

@@ -1,0 +1,49 @@
+"""Questions to a session's owner, as HTTP wants them answered."""
+
+from __future__ import annotations
+
+from nats import errors as nats_errors
+from pydantic import JsonValue, ValidationError
+
+from events import subjects
+from events.asks import Answer, Query, Question
+from events.subjects import SessionId
+from gateway.broker import Broker, BrokerAway
+from gateway.problems import Problem, without_addresses
+
+
+class Asks:
+    """Asks on core NATS; nothing is stored."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def ask(
+        self,
+        session: SessionId,
+        query: Query,
+        question: Question | None = None,
+        timeout: float = 5.0,
+    ) -> dict[str, JsonValue] | list[JsonValue]:
+        """Return the owner's answer; raises Problem for its no, and BrokerAway."""
+        body = (question or Question()).model_dump_json(exclude_none=True).encode()
+        try:
+            reply = await self._broker.client.request(
+                subjects.ask(session, query), body, timeout=timeout
+            )
+            answer = Answer.model_validate_json(reply.data)
+        except nats_errors.NoRespondersError:
+            detail = "Nobody runs this session at the moment; try again."
+            raise Problem(503, "no_owner", detail, retry_after=2) from None
+        except (nats_errors.TimeoutError, TimeoutError):
+            detail = "The session did not answer in time; try again."
+            raise Problem(503, "no_answer", detail, retry_after=2) from None
+        except ValidationError:
+            raise Problem(503, "bad_answer", "The session's answer makes no sense.") from None
+        except (nats_errors.Error, OSError) as error:
+            raise BrokerAway from error
+        if answer.error is not None:
+            told = answer.error
+            status = told.status if 400 <= told.status < 600 else 503
+            raise Problem(status, told.reason, without_addresses(told.detail))
+        return answer.data if answer.data is not None else {}

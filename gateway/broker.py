@@ -1,0 +1,79 @@
+"""The gateway's connection to NATS: made in the background, and made again when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from nats import errors as nats_errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from events.connection import NoBroker, connect
+from events.settings import Settings
+
+log = structlog.get_logger()
+
+Attach = Callable[[Client], Awaitable[None]]
+
+
+class BrokerAway(Exception):
+    """NATS is not there, or does not answer in time."""
+
+
+class Broker:
+    """Holds the connection. Whoever listens is attached each time a new one is made."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._attach: list[Attach] = []
+
+    def on_connect(self, attach: Attach) -> None:
+        """Call `attach` with each new connection, before it is given to anybody."""
+        self._attach.append(attach)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker can be reached right now, as far as is known."""
+        return self._client is not None and self._client.is_connected
+
+    @property
+    def client(self) -> Client:
+        """The connection; raises BrokerAway."""
+        if self._client is None or not self._client.is_connected:
+            raise BrokerAway
+        return self._client
+
+    @property
+    def jetstream(self) -> JetStreamContext:
+        """JetStream on the connection; raises BrokerAway."""
+        return self.client.jetstream(timeout=2)
+
+    async def run(self) -> None:
+        """Keep a connection for ever. Ends by cancellation only."""
+        while True:
+            lost = asyncio.Event()
+
+            async def closed(lost: asyncio.Event = lost) -> None:
+                lost.set()
+
+            try:
+                # nats-py tries for ever by itself; what ends here is a refusal.
+                client = await connect(self._settings, "gateway", name="wa-gateway", closed=closed)
+                for attach in self._attach:
+                    await attach(client)
+            except (NoBroker, nats_errors.Error) as error:
+                log.warning("broker.unreachable", error=type(error).__name__)
+                await asyncio.sleep(1)
+                continue
+            self._client = client
+            log.info("broker.connected")
+            try:
+                await lost.wait()
+            finally:
+                self._client = None
+                if not client.is_closed:
+                    await client.close()
+            log.warning("broker.closed")

@@ -1,0 +1,124 @@
+"""Routes that send messages and show what was said."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Path, Query
+from starlette.responses import Response
+
+from events.subjects import SessionId
+from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer, errors
+from gateway.ids import SessionKey
+from gateway.parts import Parts, Use
+from gateway.problems import Problem, not_found
+from gateway.sending import Delivery
+from gateway.wire import MessageBody, SendBody, instant, message_dto
+
+router = APIRouter(tags=["messages"])
+
+Once = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=1_000,
+        description="The same key never sends twice: the answer is that of the first call.",
+    ),
+]
+_ERRORS = errors(400, 404, 409, 413, 422, 429, 503)
+_EXAMPLE: dict[str, Any] = {"to": "+49 170 1234567", "message": "Hello"}
+
+
+@router.post(
+    "/api/messages/send",
+    summary="Send a text",
+    responses={
+        200: {"model": SendAnswer},
+        202: {"model": SendAnswer, "description": "Accepted; it is not on the wire yet."},
+    }
+    | _ERRORS,
+)
+async def send(
+    body: Annotated[
+        SendBody,
+        Body(examples=[_EXAMPLE | {"sessionId": "user-1-bot-1"}, _EXAMPLE | {"userId": "user-1"}]),
+    ],
+    parts: Use,
+    once: Once = None,
+) -> Response:
+    """Send through a session, or through the least loaded ready session of a user.
+
+    The least loaded one has the fewest sends under way here, then the fewest
+    messages sent.
+    """
+    if body.session_id is not None:
+        session = await _pair(parts, body.session_id)
+        delivery = await parts.sender.through(session, body.to, body.message, once)
+    elif body.user_id is not None:
+        delivery = await parts.sender.for_user(body.user_id, body.to, body.message, once)
+    else:
+        raise Problem(400, "bad_input", "sessionId is missing; userId would do as well.")
+    sent = _sent(delivery)
+    return answer(SendAnswer(**sent.model_dump()), 200 if delivery.is_sent else 202)
+
+
+@router.post(
+    "/api/sessions/{id}/messages",
+    summary="Send a text through a session",
+    responses={200: {"model": SentAnswer}, 202: {"model": SentAnswer}} | _ERRORS,
+)
+async def send_through(
+    session_id: Annotated[SessionKey, Path(alias="id")],
+    body: Annotated[MessageBody, Body(examples=[_EXAMPLE])],
+    parts: Use,
+    once: Once = None,
+) -> Response:
+    """See send."""
+    session = await _pair(parts, session_id)
+    delivery = await parts.sender.through(session, body.to, body.message, once)
+    return answer(SentAnswer(data=_sent(delivery)), 200 if delivery.is_sent else 202)
+
+
+@router.get(
+    "/api/messages/{id}/history",
+    summary="Messages of a session, newest first",
+    responses={200: {"model": HistoryAnswer}} | errors(400, 404, 503),
+)
+async def history(
+    session_id: Annotated[SessionKey, Path(alias="id")],
+    parts: Use,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
+    before: Annotated[int | None, Query(ge=1, description="A position to page on from.")] = None,
+) -> Response:
+    """Show what was sent and received lately."""
+    view = await parts.directory.by_id(session_id)
+    found = await parts.reads.history(SessionId(view.user, view.bot), limit, before)
+    full = len(found) == limit
+    body = HistoryAnswer(
+        session_id=view.session,
+        messages=[message_dto(message) for message in found],
+        total=len(found),
+        next_before=found[-1].position if full else None,
+    )
+    return answer(body, headers={"Cache-Control": "no-store"})
+
+
+async def _pair(parts: Parts, session_id: str) -> SessionId:
+    session = await parts.directory.pair(session_id)
+    if session is None:
+        raise not_found(session_id)
+    return session
+
+
+def _sent(delivery: Delivery) -> Sent:
+    return Sent(
+        session_id=delivery.session,
+        message_id=delivery.wa_id,
+        command_id=delivery.command,
+        key=delivery.full_key,
+        idempotency_key=delivery.key,
+        status=delivery.status,
+        timestamp=instant(delivery.at),
+        ack=delivery.ack,
+    )

@@ -1,0 +1,74 @@
+"""Routes that give a QR code, as JSON or as a picture."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from starlette.responses import Response
+
+from events.subjects import SessionId
+from gateway.answers import SECRET, LinkedAnswer, QrAnswer, answer, errors
+from gateway.codes import Linked
+from gateway.ids import Id, SessionKey
+from gateway.parts import Parts, Use
+from gateway.pictures import data_url, png
+from gateway.problems import not_found
+from gateway.wire import instant
+
+router = APIRouter(prefix="/api/qr", tags=["qr"])
+
+Accept = Annotated[str, Header(description="`image/png` gives the picture.")]
+_PICTURE: dict[str, Any] = {"image/png": {}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": QrAnswer | LinkedAnswer,
+        "content": _PICTURE,
+        "description": "The code, or the news that the session is linked already.",
+    }
+} | errors(400, 408, 409, 429, 503)
+
+
+@router.get("/{userId}/{plubotId}", summary="Get the QR code to scan", responses=_ANSWERS)
+async def by_pair(
+    user_id: Annotated[Id, Path(alias="userId")],
+    plubot_id: Annotated[Id, Path(alias="plubotId")],
+    parts: Use,
+    accept: Accept = "application/json",
+) -> Response:
+    """Wait up to 30 s for a code; starts the session if there is none."""
+    return await _give(parts, SessionId(user_id, plubot_id), accept)
+
+
+@router.get("/{id}", summary="Get the QR code by session id", responses=_ANSWERS | errors(404))
+async def by_id(
+    session_id: Annotated[SessionKey, Path(alias="id")],
+    parts: Use,
+    accept: Accept = "application/json",
+) -> Response:
+    """Wait up to 30 s for a code. An id that is not known cannot be split, so it is a 404."""
+    session = await parts.directory.pair(session_id)
+    if session is None:
+        raise not_found(session_id)
+    return await _give(parts, session, accept)
+
+
+async def _give(parts: Parts, session: SessionId, accept: str) -> Response:
+    found = await parts.codes.get(session)
+    if isinstance(found, Linked):
+        body = LinkedAnswer(session_id=session.joined, phone_number=found.phone)
+        return answer(body, headers=SECRET)
+    if "image/png" in accept:
+        picture = await png(found.code)
+        return Response(picture, headers=SECRET, media_type="image/png")
+    return answer(
+        QrAnswer(
+            session_id=session.joined,
+            qr=found.code,
+            qr_code=found.code,
+            qr_data_url=await data_url(found.code),
+            attempt=found.attempt,
+            expires_at=instant(found.expires),
+        ),
+        headers=SECRET,
+    )

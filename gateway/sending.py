@@ -1,0 +1,277 @@
+"""Sending a message: through which session, whether now, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from events.clock import utc_now
+from events.envelope import new_id
+from events.message import Expired, Failed, Outcome, Send, Sent, Unresolved
+from events.session import State
+from events.settings import Settings
+from events.subjects import SessionId
+from gateway.codes import suspended
+from gateway.commands import Commands, refusal, send_id
+from gateway.directory import Directory
+from gateway.outcomes import Heard, Outcomes
+from gateway.problems import Problem
+from projections.read import ReadModels
+from projections.views import MessageView, SessionView
+
+WAITS = frozenset(
+    {
+        State.REGISTERED,
+        State.QUEUED,
+        State.STARTING,
+        State.AUTHENTICATED,
+        State.OFFLINE,
+        State.BACKING_OFF,
+    }
+)
+"""States in which a message is accepted and goes out later: 202."""
+
+_FITTING = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a send stands. `status`: sent, queued or unresolved; `at` is WhatsApp's time if sent."""
+
+    session: str
+    command: str
+    key: str
+    status: str
+    at: datetime
+    wa_id: str | None = None
+    full_key: str | None = None
+    ack: int = 0
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether WhatsApp's server has it."""
+        return self.status == "sent"
+
+
+def message_key(idempotency_key: str | None) -> str:
+    """Return the message key of an `Idempotency-Key`: itself if it fits, or its hash."""
+    if idempotency_key is None:
+        return new_id()
+    if _FITTING.fullmatch(idempotency_key):
+        return idempotency_key
+    return f"sha256:{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+
+
+class Sender:
+    """Raises Problem, BrokerAway and ReadModelsAway."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reads: ReadModels,
+        directory: Directory,
+        commands: Commands,
+        outcomes: Outcomes,
+    ) -> None:
+        self._settings = settings
+        self._reads = reads
+        self._directory = directory
+        self._commands = commands
+        self._outcomes = outcomes
+        self._under_way: Counter[SessionId] = Counter()
+        self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
+
+    async def through(
+        self, session: SessionId, to: str, body: str, idempotency_key: str | None
+    ) -> Delivery:
+        """Send through a session. The same key again answers with the first outcome."""
+        longest = self._settings.max_message_chars
+        if len(body) > longest:
+            raise Problem(413, "too_long", f"message must be at most {longest:,} characters.")
+        key = message_key(idempotency_key)
+        view = await self._directory.existing(session)
+        state = State(view.state)
+        if idempotency_key is not None:
+            recorded = await self._recorded(session, key)
+            if recorded is not None and (recorded.status != "queued" or state is not State.READY):
+                return recorded
+        _may_send(view, state)
+        send = Send(
+            message=key,
+            to=to,
+            body=body,
+            deadline=utc_now() + timedelta(seconds=self._settings.send_deadline),
+        )
+        self._under_way[session] += 1
+        try:
+            return await self._send(session, send, state)
+        finally:
+            self._under_way[session] -= 1
+            if not self._under_way[session]:
+                del self._under_way[session]
+
+    async def for_user(
+        self, user: str, to: str, body: str, idempotency_key: str | None
+    ) -> Delivery:
+        """Send through a user's least loaded ready session."""
+        views = await self._directory.every(user)
+        if not views:
+            raise Problem(404, "not_found", f"User {user} has no session.", exists=False)
+        session = await self._first_choice(user, views, idempotency_key)
+        if session is None:
+            session = self._least_loaded(views)
+        if idempotency_key is not None:
+            self._chosen[user, idempotency_key] = session
+            if len(self._chosen) > 10_000:
+                self._chosen.popitem(last=False)
+        return await self.through(session, to, body, idempotency_key)
+
+    async def _first_choice(
+        self, user: str, views: list[SessionView], idempotency_key: str | None
+    ) -> SessionId | None:
+        """Find the session that a key was sent through before: another one would send twice."""
+        if idempotency_key is None:
+            return None
+        chosen = self._chosen.get((user, idempotency_key))
+        if chosen is not None:
+            return chosen
+        for view in views:
+            session = SessionId(view.user, view.bot)
+            if await self._reads.message(session, message_key(idempotency_key)) is not None:
+                return session
+        return None
+
+    def _least_loaded(self, views: list[SessionView]) -> SessionId:
+        ready = [v for v in views if State(v.state) is State.READY]
+        if not ready:
+            raise Problem(409, "not_ready", "None of this user's sessions is ready.")
+
+        def load(view: SessionView) -> tuple[int, int]:
+            return self._under_way[SessionId(view.user, view.bot)], view.totals.sent
+
+        best = min(ready, key=load)
+        return SessionId(best.user, best.bot)
+
+    async def _send(self, session: SessionId, send: Send, state: State) -> Delivery:
+        once = send_id(session, send.message)
+        with self._outcomes.listen(session) as listener:
+            command = await self._commands.send(session, send, once)
+            if state is not State.READY:
+                return _queued(session, send)
+
+            def outcome(heard: Heard) -> Outcome | Problem | None:
+                match heard.payload:
+                    case Sent() | Failed() | Expired() | Unresolved() as known:
+                        return known if known.message == send.message else None
+                    case _:
+                        return refusal(heard, command)
+
+            # What was asked before may have its outcome already: then nothing more is said.
+            slices = 10 if command.duplicate else 1
+            found = None
+            for _ in range(slices):
+                if command.duplicate:
+                    recorded = await self._recorded(session, send.message)
+                    if recorded is not None and recorded.status != "queued":
+                        return recorded
+                found = await listener.until(outcome, self._settings.send_wait / slices)
+                if found is not None:
+                    break
+        match found:
+            case None:
+                # The listener alone misses what was said while NATS was away.
+                return await self._recorded(session, send.message) or _queued(session, send)
+            case Problem():
+                raise found
+            case _:
+                return _told(session, found)
+
+    async def _recorded(self, session: SessionId, key: str) -> Delivery | None:
+        view = await self._reads.message(session, key)
+        return None if view is None else _read(session, key, view)
+
+
+def _may_send(view: SessionView, state: State) -> None:
+    """Raise the Problem of a state in which nothing can be sent."""
+    if state is State.READY or state in WAITS:
+        return
+    if state is State.SUSPENDED:
+        raise suspended(view)
+    raise Problem(
+        409,
+        "not_ready",
+        f"The session is {view.word}{f' ({view.reason})' if view.reason else ''}; "
+        "it cannot send now.",
+        sessionStatus=view.word,
+    )
+
+
+def _queued(session: SessionId, send: Send) -> Delivery:
+    command = send_id(session, send.message)
+    return Delivery(session.joined, command, send.message, "queued", utc_now())
+
+
+def _told(session: SessionId, outcome: Outcome) -> Delivery:
+    command = send_id(session, outcome.message)
+    match outcome:
+        case Sent():
+            return Delivery(
+                session.joined,
+                command,
+                outcome.message,
+                "sent",
+                outcome.at,
+                outcome.wa_id,
+                outcome.key,
+                outcome.ack,
+            )
+        case Failed():
+            raise _failed(outcome.reason, command)
+        case Expired():
+            raise _expired(command)
+        case Unresolved():
+            return Delivery(
+                session.joined,
+                command,
+                outcome.message,
+                "unresolved",
+                utc_now(),
+                outcome.wa_id,
+            )
+        case _:
+            assert_never(outcome)
+
+
+def _read(session: SessionId, key: str, view: MessageView) -> Delivery:
+    command = send_id(session, key)
+    match view.status:
+        case "failed":
+            raise _failed(view.reason or "rejected", command)
+        case "expired":
+            raise _expired(command)
+        case "queued" | "unresolved" as status:
+            return Delivery(session.joined, command, key, status, view.at, view.wa_id)
+        case _:
+            return Delivery(
+                session.joined, command, key, "sent", view.at, view.wa_id, view.key, view.ack
+            )
+
+
+_WHY = {
+    "not_on_whatsapp": "to is not a number on WhatsApp.",
+    "chat_not_found": "to is no chat that this account knows.",
+}
+
+
+def _failed(reason: str, command: str) -> Problem:
+    detail = _WHY.get(reason, "WhatsApp refused the message for good.")
+    return Problem(422, reason, detail, commandId=command, messageStatus="failed")
+
+
+def _expired(command: str) -> Problem:
+    detail = "The message was not sent before its deadline, and will not be."
+    return Problem(409, "expired", detail, commandId=command, messageStatus="expired")

@@ -1,0 +1,298 @@
+"""Routes that create, show and steer sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Query
+from starlette.responses import JSONResponse, Response
+
+from events.clock import utc_now
+from events.subjects import SessionId
+from gateway.answers import (
+    SECRET,
+    CreateAnswer,
+    DoneAnswer,
+    Pagination,
+    SessionAnswer,
+    SessionsAnswer,
+    StatusAnswer,
+    answer,
+    errors,
+    now,
+)
+from gateway.codes import Linked
+from gateway.ids import Id, SessionKey
+from gateway.lifecycle import Done
+from gateway.parts import Parts, Use
+from gateway.pictures import data_url
+from gateway.problems import Problem
+from gateway.wire import CreateBody, Pair, SessionDTO, instant, session_dto, uptime
+from projections.views import QrView, SessionView
+
+router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+
+OfPath = Annotated[SessionKey, Path(alias="id")]
+UserOfPath = Annotated[Id, Path(alias="userId")]
+BotOfPath = Annotated[Id, Path(alias="plubotId")]
+Word = Literal[
+    "initializing",
+    "waiting_qr",
+    "authenticated",
+    "ready",
+    "disconnected",
+    "reconnecting",
+    "suspended",
+    "auth_failed",
+    "logged_out",
+    "stopped",
+    "not_found",
+]
+_PAIR = {"userId": "user-1", "plubotId": "bot-1"}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": DoneAnswer, "description": "Accepted; the outcome follows."}
+}
+
+
+@router.post(
+    "/create",
+    summary="Create a session and start it",
+    responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
+    | errors(400, 409, 413, 429, 503),
+)
+async def create(
+    body: Annotated[CreateBody, Body(examples=[_PAIR, _PAIR | {"forceNew": True}])], parts: Use
+) -> Response:
+    """Answer at once, with the QR code if there is one already.
+
+    The same call again is no error and makes no second browser; a session at
+    rest is started. `forceNew` drops the link and starts over.
+    """
+    session = SessionId(body.user_id, body.plubot_id)
+    created = await parts.lifecycle.create(session, fresh=body.force_new)
+    qr = await parts.codes.current(created.view)
+    return await _created(created.view, qr, 200 if created.settled else 202)
+
+
+@router.post(
+    "/initialize",
+    summary="The same as create",
+    responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
+    | errors(400, 409, 413, 429, 503),
+)
+async def initialize(body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use) -> Response:
+    """See create."""
+    return await create(CreateBody(user_id=body.user_id, plubot_id=body.plubot_id), parts)
+
+
+@router.post(
+    "/refresh-qr",
+    summary="Have WhatsApp show a new QR code",
+    responses={200: {"model": CreateAnswer}} | errors(400, 408, 409, 413, 429, 503),
+)
+async def refresh_pair(body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use) -> Response:
+    """Wait up to 30 s for the new code; starts the session if there is none."""
+    session = SessionId(body.user_id, body.plubot_id)
+    if await parts.directory.view(session) is None:
+        return await _refreshed(parts, session, await parts.codes.get(session))
+    return await _refreshed(parts, session, await parts.codes.refresh(session))
+
+
+@router.get(
+    "",
+    summary="List sessions",
+    responses={200: {"model": SessionsAnswer}} | errors(400, 503),
+)
+async def listing(
+    parts: Use,
+    status: Annotated[Word | None, Query()] = None,
+    user_id: Annotated[Id | None, Query(alias="userId")] = None,
+    page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
+) -> Response:
+    """List all sessions, or those of one user or in one state, oldest first."""
+    found = [v for v in await parts.directory.every(user_id) if status in {None, v.word}]
+    here = found[(page - 1) * limit : page * limit]
+    pages = max(1, -(-len(found) // limit))
+    body = SessionsAnswer(
+        sessions=list(await asyncio.gather(*(_dto(parts, view) for view in here))),
+        total=len(found),
+        pagination=Pagination(
+            page=page, limit=limit, total=len(found), pages=pages, has_more=page < pages
+        ),
+    )
+    return answer(body, headers=SECRET)
+
+
+@router.get("/stats", summary="Statistics of the pool", responses=errors(503))
+async def stats(parts: Use) -> Response:
+    """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
+    views = await parts.directory.every()
+    at = utc_now()
+    ready = [v for v in views if v.word == "ready"]
+    spent = [uptime(v, at) for v in ready]
+    breakers = Counter(v.breaker for v in views)
+    limits = parts.settings
+    return JSONResponse(
+        {
+            "success": True,
+            "timestamp": now(),
+            "total": len(views),
+            "totalSessions": len(views),
+            "readySessions": len(ready),
+            "maxSessions": limits.max_sessions,
+            "maxSessionsPerUser": limits.max_sessions_per_user,
+            "byStatus": dict(Counter(v.word for v in views)),
+            "byUser": dict(Counter(v.user for v in views)),
+            "averageUptime": round(sum(spent) / len(spent)) if spent else 0,
+            "messagesProcessed": sum(v.totals.sent + v.totals.received for v in views),
+            "messagesSent": sum(v.totals.sent for v in views),
+            "messagesReceived": sum(v.totals.received for v in views),
+            "messagesFailed": sum(v.totals.failed for v in views),
+            "reconnections": sum(v.totals.reconnections for v in views),
+            "breakers": {word: breakers[word] for word in ("closed", "open", "half_open")},
+        }
+    )
+
+
+@router.get(
+    "/{id}",
+    summary="Show a session",
+    responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
+)
+async def show(session_id: OfPath, parts: Use) -> Response:
+    """Show a session by its id."""
+    return await _shown(parts, await parts.directory.by_id(session_id))
+
+
+@router.get(
+    "/{id}/status",
+    summary="The short form",
+    responses={200: {"model": StatusAnswer}} | errors(400, 404, 503),
+)
+async def status(session_id: OfPath, parts: Use) -> Response:
+    """Tell whether a session exists, is linked and is ready."""
+    try:
+        view = await parts.directory.by_id(session_id)
+    except Problem as problem:
+        if problem.status_code == 404:
+            body = problem.body() | {"exists": False, "status": "not_found"}
+            return JSONResponse(body, 404, media_type="application/problem+json")
+        raise
+    dto = session_dto(view, utc_now())
+    return answer(
+        StatusAnswer(
+            session_id=view.session,
+            status=dto.status,
+            state=dto.state,
+            phone_number=dto.phone_number,
+            last_activity=instant(view.last_activity),
+            is_ready=dto.is_ready,
+            is_authenticated=dto.is_authenticated,
+            needs_reconnection=dto.needs_reconnection,
+        )
+    )
+
+
+@router.get(
+    "/{userId}/{plubotId}",
+    summary="Show a session by its two halves",
+    responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
+)
+async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use) -> Response:
+    """Show a session by user and bot."""
+    return await _shown(parts, await parts.directory.existing(SessionId(user_id, plubot_id)))
+
+
+@router.post(
+    "/{id}/refresh-qr",
+    summary="Have WhatsApp show a new QR code",
+    responses={200: {"model": CreateAnswer}} | errors(400, 404, 408, 409, 429, 503),
+)
+async def refresh(session_id: OfPath, parts: Use) -> Response:
+    """Wait up to 30 s for the new code."""
+    session = await _session(parts, session_id)
+    return await _refreshed(parts, session, await parts.codes.refresh(session))
+
+
+@router.post(
+    "/{id}/reconnect",
+    summary="Close the browser and start again",
+    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+)
+async def reconnect(session_id: OfPath, parts: Use) -> Response:
+    """Start a session that rests, or start a running one anew."""
+    session = await _session(parts, session_id)
+    return _done(session, await parts.lifecycle.reconnect(session))
+
+
+@router.post(
+    "/{id}/disconnect",
+    summary="Rest the browser and keep the link",
+    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+)
+async def disconnect(session_id: OfPath, parts: Use) -> Response:
+    """Stop a session; it is not brought back by itself."""
+    session = await _session(parts, session_id)
+    return _done(session, await parts.lifecycle.disconnect(session))
+
+
+@router.post(
+    "/{id}/logout",
+    summary="Unlink from the phone and delete the profile",
+    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+)
+async def logout(session_id: OfPath, parts: Use) -> Response:
+    """Log a session out."""
+    session = await _session(parts, session_id)
+    return _done(session, await parts.lifecycle.logout(session))
+
+
+@router.delete(
+    "/{id}",
+    summary="Log out, and forget the session and all that belongs to it",
+    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 429, 503),
+)
+async def delete(session_id: OfPath, parts: Use) -> Response:
+    """Delete a session."""
+    session = await _session(parts, session_id)
+    return _done(session, await parts.lifecycle.delete(session))
+
+
+async def _session(parts: Parts, session_id: str) -> SessionId:
+    view = await parts.directory.by_id(session_id)
+    return SessionId(view.user, view.bot)
+
+
+async def _dto(parts: Parts, view: SessionView) -> SessionDTO:
+    qr = await parts.codes.current(view)
+    return session_dto(view, utc_now(), qr, await data_url(qr.code) if qr else None)
+
+
+async def _shown(parts: Parts, view: SessionView) -> Response:
+    return answer(SessionAnswer(data=await _dto(parts, view)), headers=SECRET)
+
+
+async def _created(view: SessionView, qr: QrView | None, status: int = 200) -> Response:
+    picture = await data_url(qr.code) if qr else None
+    dto = session_dto(view, utc_now(), qr, picture)
+    body = CreateAnswer(
+        session_id=dto.session_id,
+        status=dto.status,
+        qr=dto.qr,
+        qr_data_url=picture,
+        data=dto,
+    )
+    return answer(body, status, SECRET)
+
+
+async def _refreshed(parts: Parts, session: SessionId, found: QrView | Linked) -> Response:
+    view = await parts.directory.existing(session)
+    return await _created(view, found if isinstance(found, QrView) else None)
+
+
+def _done(session: SessionId, done: Done) -> Response:
+    body = DoneAnswer(session_id=session.joined, status=done.word)
+    return answer(body, 200 if done.settled else 202)

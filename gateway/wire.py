@@ -1,0 +1,253 @@
+"""What goes out and comes in over HTTP, in the names that clients know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
+
+from events.session import State
+from gateway import recipients
+from gateway.ids import Id, SessionKey
+from gateway.problems import without_addresses
+from projections.views import MessageView, QrView, SessionView
+
+LONGEST_MESSAGE = 65_536
+
+
+def instant(at: datetime) -> str:
+    """Write a time as JavaScript does: `2026-01-31T12:00:00.000Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Wire(BaseModel):
+    """Base: camelCase outside, frozen, deaf to fields it does not know."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore"
+    )
+
+
+# --- in -----------------------------------------------------------------------
+
+
+def _chat(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise PydanticCustomError("bad_recipient", "must be text or a whole number")
+    try:
+        return recipients.chat_id(value)
+    except recipients.BadRecipient as error:
+        raise PydanticCustomError("bad_recipient", "{rule}", {"rule": str(error)}) from None
+
+
+def _message(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("bad_message", "must be text")
+    if not value.strip():
+        raise PydanticCustomError("bad_message", "must not be empty")
+    if len(value) > LONGEST_MESSAGE:
+        rule = f"must be at most {LONGEST_MESSAGE:,} characters"
+        raise PydanticCustomError("too_long", "{rule}", {"rule": rule})
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("bad_message", "must be valid Unicode text") from None
+    return value
+
+
+To = Annotated[
+    str,
+    BeforeValidator(_chat, json_schema_input_type=str | int),
+    Field(description=f"Whom to send to: {recipients.RULE}.", examples=["+49 170 1234567"]),
+]
+Text = Annotated[
+    str,
+    BeforeValidator(_message, json_schema_input_type=str),
+    Field(description=f"1 to {LONGEST_MESSAGE:,} characters.", examples=["Hello"]),
+]
+
+
+class Pair(Wire):
+    """A user and one of the user's bots."""
+
+    user_id: Id
+    plubot_id: Id
+
+
+class CreateBody(Pair):
+    """A session to create."""
+
+    force_new: bool = Field(default=False, description="Drop the link and start over.")
+
+
+class MessageBody(Wire):
+    """A text to send."""
+
+    to: To
+    message: Text
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="Kept for later; not read."
+    )
+
+
+class SendBody(MessageBody):
+    """A text to send through a session, or through a user's least loaded ready one."""
+
+    session_id: SessionKey | None = None
+    user_id: Id | None = None
+
+
+# --- out ----------------------------------------------------------------------
+
+
+class SessionMetrics(Wire):
+    """Numbers of a session; `uptime` in seconds since it became ready."""
+
+    messages_received: int
+    messages_sent: int
+    messages_failed: int
+    reconnections: int
+    uptime: int
+    last_error: str | None
+
+
+class SessionDTO(Wire):
+    """A session as clients see it."""
+
+    session_id: str
+    user_id: str
+    plubot_id: str
+    status: str
+    state: str
+    is_ready: bool
+    is_authenticated: bool
+    needs_reconnection: bool
+    created_at: str
+    updated_at: str
+    last_activity: str
+    qr: str | None = None
+    qr_data_url: str | None = None
+    connection_state: str
+    phone_number: str | None
+    push_name: str | None
+    reason: str | None
+    error: str | None
+    breaker: str
+    metrics: SessionMetrics
+
+
+# WhatsApp's own words for a connection, which clients of this kind know.
+_CONNECTION: dict[State, str] = {
+    State.READY: "CONNECTED",
+    State.PAIRING: "UNPAIRED",
+    State.LOGGED_OUT: "UNPAIRED",
+    State.PARKED: "CONFLICT",
+    State.OFFLINE: "TIMEOUT",
+    State.REGISTERED: "OPENING",
+    State.QUEUED: "OPENING",
+    State.STARTING: "OPENING",
+    State.AUTHENTICATED: "OPENING",
+}
+NEEDS_RECONNECTION = frozenset(
+    {State.SUSPENDED, State.PARKED, State.RESTING, State.STOPPED, State.LOGGED_OUT}
+)
+"""States that a session does not leave by itself, or not soon."""
+
+
+def session_dto(
+    view: SessionView, now: datetime, qr: QrView | None = None, picture: str | None = None
+) -> SessionDTO:
+    """Show a session."""
+    state = State(view.state)
+    error = without_addresses(view.error) if view.error else None
+    return SessionDTO(
+        session_id=view.session,
+        user_id=view.user,
+        plubot_id=view.bot,
+        status=view.word,
+        state=view.state,
+        is_ready=state is State.READY,
+        is_authenticated=view.linked,
+        needs_reconnection=state in NEEDS_RECONNECTION,
+        created_at=instant(view.created),
+        updated_at=instant(view.updated),
+        last_activity=instant(view.last_activity),
+        qr=qr.code if qr else None,
+        qr_data_url=picture,
+        connection_state=_CONNECTION.get(state, "CLOSED"),
+        phone_number=view.phone,
+        push_name=view.push_name,
+        reason=view.reason,
+        error=error,
+        breaker=view.breaker,
+        metrics=SessionMetrics(
+            messages_received=view.totals.received,
+            messages_sent=view.totals.sent,
+            messages_failed=view.totals.failed,
+            reconnections=view.totals.reconnections,
+            uptime=uptime(view, now),
+            last_error=error,
+        ),
+    )
+
+
+def uptime(view: SessionView, now: datetime) -> int:
+    """Tell for how many seconds a session has been ready; 0 if it is not."""
+    if view.ready_since is None or State(view.state) is not State.READY:
+        return 0
+    return max(0, int((now - view.ready_since).total_seconds()))
+
+
+class MessageDTO(Wire):
+    """A message of a session's history."""
+
+    id: str | None
+    message_id: str | None
+    command_key: str | None
+    key: str | None
+    direction: str
+    from_me: bool
+    chat_id: str
+    sender: str | None = Field(serialization_alias="from")
+    to: str | None
+    author: str | None
+    body: str
+    type: str
+    status: str
+    ack: int
+    reason: str | None
+    push_name: str | None
+    timestamp: str
+    position: int
+
+
+def message_dto(view: MessageView) -> MessageDTO:
+    """Show a message."""
+    out = view.direction == "out"
+    return MessageDTO(
+        id=view.wa_id,
+        message_id=view.wa_id,
+        command_key=view.message,
+        key=view.key,
+        direction=view.direction,
+        from_me=out,
+        chat_id=view.chat,
+        sender=view.sender,
+        to=view.chat if out else None,
+        author=view.author,
+        body=view.body,
+        type=view.type,
+        status=view.status,
+        ack=view.ack,
+        reason=view.reason,
+        push_name=view.push_name,
+        timestamp=instant(view.at),
+        position=view.position,
+    )
+
+
+Json = dict[str, Any]
+"""A JSON object on its way out, past which nothing is looked at any more."""

@@ -1,0 +1,103 @@
+"""The gateway on a real socket, with a real broker, fake read models and a scripted node."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from events.connection import connect
+from events.settings import Settings
+from events.streams import declare
+from gateway.app import create_app
+from tests.gateway.node import ScriptedNode
+from tests.gateway.reads import FakeReads
+
+KEY = "the-admin-key"
+
+
+@dataclass
+class Running:
+    """A gateway that serves."""
+
+    app: FastAPI
+    port: int
+    http: httpx.AsyncClient
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings, reads: FakeReads) -> AsyncIterator[Running]:
+    """Serve on a free port, and stop."""
+    app = create_app(settings, reads, KEY)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, ws="wsproto", log_config=None, access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    port = listener.getsockname()[1]
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": KEY}, timeout=40
+    ) as http:
+        try:
+            yield Running(app, port, http)
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(task, 10)
+
+
+def settings_for(url: str, home: Path, **more: object) -> Settings:
+    given = {"nats_url": url, "data_dir": home, "send_wait": 0.4} | more
+    return Settings.model_validate(given)
+
+
+async def until_ready(running: Running) -> None:
+    """Wait until the gateway has its broker."""
+    for _ in range(400):
+        if running.app.state.parts.broker.connected:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the gateway never connected")
+
+
+@pytest.fixture
+def reads() -> FakeReads:
+    return FakeReads()
+
+
+@pytest.fixture
+async def node(nats_url: str, reads: FakeReads, tmp_path: Path) -> AsyncIterator[ScriptedNode]:
+    settings = settings_for(nats_url, tmp_path)
+    client = await connect(settings, "node", name="scripted-node", patience=5)
+    await declare(client.jetstream(), settings)
+    node = ScriptedNode(client, reads)
+    await node.start()
+    yield node
+    await node.stop()
+    await client.close()
+
+
+@pytest.fixture
+async def running(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path
+) -> AsyncIterator[Running]:
+    async with serving(settings_for(nats_url, tmp_path), reads) as made:
+        await until_ready(made)
+        yield made
+
+
+@pytest.fixture
+def http(running: Running) -> httpx.AsyncClient:
+    return running.http

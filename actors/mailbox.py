@@ -1,11 +1,29 @@
-"""Telling an actor from the loop thread."""
+"""What both kinds of actors need of their mailbox."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import pykka
 import structlog
+
+
+class Broken(Exception):
+    """A handler raised what is no ordinary exception, a cancelled coroutine for one."""
+
+
+@contextmanager
+def contained() -> Generator[None]:
+    """Turn any BaseException into an exception: pykka would stop every actor of the process."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        raise Broken(repr(error)) from error
+
 
 log = structlog.get_logger()
 

@@ -65,10 +65,13 @@ class Node:
             settings=settings,
             policy=Policy.of(settings),
         )
-        self._pool = PoolActor.start(parts)
+        self._pool = PoolActor.start(parts, self._fail)
 
     def _could_not_open(self, error: Exception) -> None:
         log.error("node.cannot_start", error=f"{type(error).__name__}: {error}")
+        self._fail()
+
+    def _fail(self) -> None:
         self.failed = True
         self.ended.set()
 
@@ -76,8 +79,7 @@ class Node:
         # The connection never closes by itself; if it did, nothing could be recorded.
         if not self.ended.is_set():
             log.error("node.connection_closed")
-            self.failed = True
-            self.ended.set()
+            self._fail()
 
     def stop(self) -> None:
         """Stop all sessions, close their browsers, and leave. Blocks; any thread but the loop's."""

@@ -9,6 +9,7 @@ is refused by the broker, folds again, and decides anew.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pykka
@@ -16,7 +17,7 @@ import structlog
 
 from actors import session_messages as to_session
 from actors.inbox import Delivered, Inbox
-from actors.mailbox import tell
+from actors.mailbox import contained, tell
 from actors.parts import Parts
 from actors.pool_messages import (
     Boot,
@@ -54,9 +55,10 @@ SOFTWARE = "wa-sessions 0.1.0"
 class PoolActor(pykka.ThreadingActor):
     """One for each node."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, died: Callable[[], None]) -> None:
+        """`died` is called when the pool itself fails: nobody supervises the sessions then."""
         super().__init__()
-        self._parts = parts
+        self._parts, self._died = parts, died
         settings = parts.settings
         self._roster = Roster(settings.max_sessions, settings.max_sessions_per_user)
         self._actors: dict[SessionId, pykka.ActorRef[SessionActor]] = {}
@@ -76,11 +78,13 @@ class PoolActor(pykka.ThreadingActor):
         # One line only: pykka calls no on_failure when this raises.
         self.actor_ref.tell(Boot())
 
-    def on_receive(self, message: Any) -> Any:
-        return self._receive(message)
+    def on_receive(self, message: Any) -> None:
+        with contained():
+            self._receive(message)
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         self._log.critical("pool.died", error=exception_type.__name__)
+        self._died()
 
     def _tell_me(self, message: PoolMessage) -> None:
         tell(self.actor_ref, message)

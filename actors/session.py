@@ -19,7 +19,7 @@ from actors import pool_messages as to_pool
 from actors.browser import protocol as b
 from actors.browser_life import BrowserLife
 from actors.inbox import Asked, Delivered, Inbox, Pending
-from actors.mailbox import tell
+from actors.mailbox import contained, tell
 from actors.parts import Parts
 from actors.questions import answer
 from actors.receiving import Receiver
@@ -102,7 +102,8 @@ class SessionActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> None:
         try:
-            self._receive(message)
+            with contained():
+                self._receive(message)
         except Conflict:
             # Another owner exists. Retrying would only fight it.
             self._log.warning("session.lost_to_another_owner")

@@ -1,0 +1,172 @@
+"""A whole node in memory: real actors and rules; fake log, wire, browser and clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pykka
+
+from actors.loop import LoopThread
+from actors.parts import Parts
+from actors.pool import PoolActor
+from actors.pool_messages import Halt
+from events import codec, subjects
+from events.envelope import Envelope
+from events.message import Send
+from events.pool import Create
+from events.session import WORDS, Session, evolve
+from events.session_rules import Policy
+from events.settings import Settings
+from events.subjects import SessionId
+from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
+from tests.fakes.clock import VirtualClock
+from tests.fakes.log import MemoryLog
+from tests.fakes.wire import FakeWire
+
+NUMBER = "15550001111"
+FRIEND = "15557654321@c.us"
+PATIENCE = 10.0
+
+
+class World:
+    """What a test plays with. Waits are for conditions; time moves by `clock.advance`."""
+
+    def __init__(self, home: Path, **knobs: object) -> None:
+        knobs.setdefault("start_concurrency", 100)
+        self.settings = Settings(data_dir=home, node="n1", _env_file=None, **knobs)  # type: ignore[arg-type]
+        self.log = MemoryLog()
+        self.wire = FakeWire()
+        self.clock = VirtualClock()
+        self.whatsapp = FakeWhatsApp(self.clock.now)
+        self.launcher = FakeLauncher(self.whatsapp)
+        self.loop = LoopThread()
+        self.pool: pykka.ActorRef[PoolActor] | None = None
+
+    def start(self) -> None:
+        """Begin a life of the node."""
+        self.pool = PoolActor.start(
+            Parts(
+                log=self.log,
+                loop=self.loop,
+                clock=self.clock,
+                launcher=self.launcher,
+                wire=self.wire,
+                settings=self.settings,
+                policy=Policy.of(self.settings),
+            ),
+            lambda: None,
+        )
+        self.until(lambda: self.wire.creates is not None)
+
+    def stop(self) -> None:
+        """End it cleanly."""
+        assert self.pool is not None
+        self.pool.tell(Halt())
+        assert self.pool.actor_stopped.wait(PATIENCE)
+        self.wire.creates = None
+
+    def kill(self) -> None:
+        """End it as kill -9 would: nothing is written, nothing is closed."""
+        self.log.faults.away = True
+        pykka.ActorRegistry.stop_all(timeout=PATIENCE)
+        self.log.faults.away = False
+        # The parent-death signal takes the browsers along.
+        for browser in self.launcher.running:
+            browser.die()
+        self.wire.creates = None
+        self.wire.ears.clear()
+
+    def until(self, true: Callable[[], object], what: str = "") -> None:
+        """Wait for a condition, at most PATIENCE seconds of real time."""
+        give_up = time.monotonic() + PATIENCE
+        while not true():
+            if time.monotonic() > give_up:
+                raise AssertionError(f"never: {what or true}\n" + "\n".join(self.kinds()))
+            time.sleep(0.002)
+
+    # --- looking ----------------------------------------------------------------
+
+    def kinds(self, session: SessionId | None = None) -> list[str]:
+        """The types on the log, in order, without the common ends."""
+        return [
+            s.envelope.type.removeprefix("wa.").removesuffix(".v1")
+            for s in list(self.log.events)
+            if session is None or s.envelope.subject == session.dotted
+        ]
+
+    def envelopes(self, session: SessionId, kind: str) -> list[Envelope]:
+        """Every event of a kind."""
+        return [
+            s.envelope
+            for s in list(self.log.events)
+            if s.subject
+            in {subjects.session_event(session, kind), subjects.message_event(session, kind)}
+        ]
+
+    def state(self, session: SessionId) -> Session:
+        """The session folded from the log."""
+        state = Session()
+        for stored in list(self.log.events):
+            if stored.subject.startswith(subjects.session_family(session)[:-1]):
+                envelope = stored.envelope
+                state = evolve(state, codec.payload_of(envelope), envelope.time)  # type: ignore[arg-type]
+        return state
+
+    def word(self, session: SessionId) -> str:
+        """The status word outside."""
+        return WORDS[self.state(session).state]
+
+    def wait_for(self, session: SessionId, kind: str, count: int = 1) -> None:
+        """Wait until a kind of event was written so many times."""
+        self.until(lambda: len(self.envelopes(session, kind)) >= count, f"{count} x {kind}")
+
+    def browser(self, session: SessionId) -> FakeBrowser:
+        """The newest browser of a session."""
+        return self.launcher.of(str(session))
+
+    # --- acting -----------------------------------------------------------------
+
+    def create(self, session: SessionId, **fields: object) -> Envelope:
+        """Ask for a session."""
+        return self.wire.create(session, Create(bot=session.bot, **fields))  # type: ignore[arg-type]
+
+    def linked(self, session: SessionId, number: str = NUMBER) -> SessionId:
+        """Create a session, scan, and wait until it is ready."""
+        self.create(session)
+        self.wait_for(session, "pairing")
+        self.browser(session).scan(number)
+        self.wait_for(session, "ready")
+        return session
+
+    def send(
+        self, session: SessionId, message: str, body: str = "hi", within: float = 3600
+    ) -> Envelope:
+        """Put a send into the outbox."""
+        deadline = self.clock.now() + timedelta(seconds=within)
+        return self.wire.send(
+            session, Send(message=message, to=FRIEND, body=body, deadline=deadline)
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass once every mailbox is empty, so that timers are set."""
+        for ref in pykka.ActorRegistry.get_all():
+            with suppress(pykka.ActorDeadError):
+                ref.ask(None, timeout=PATIENCE)
+        self.clock.advance(seconds)
+
+
+@contextmanager
+def a_world(home: Path, **knobs: object) -> Iterator[World]:
+    """A running node; nothing of it is left afterwards."""
+    world = World(home, **knobs)
+    world.loop.start()
+    world.start()
+    try:
+        yield world
+    finally:
+        pykka.ActorRegistry.stop_all(timeout=PATIENCE)
+        world.loop.stop()

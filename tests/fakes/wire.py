@@ -1,0 +1,192 @@
+"""A node's side of NATS in memory: a work queue that redelivers, notices that are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.inbox import Asked, Delivered, Inbox, Pending
+from events import asks, codec
+from events.clock import utc_now
+from events.envelope import Envelope, Payload
+from events.live import LiveNotice
+from events.subjects import SessionId
+
+
+@dataclass
+class Settled:
+    """How a command ended."""
+
+    envelope: Envelope
+    word: str
+    delay: float = 0.0
+
+
+@dataclass
+class FakeReceipt:
+    """Says once how a command ended; `later` puts it back into its queue."""
+
+    envelope: Envelope
+    wire: FakeWire
+    back: Callable[[], None]
+    word: str | None = None
+
+    def done(self) -> None:
+        self._settle("done")
+
+    def later(self, delay: float) -> None:
+        self._settle("later", delay)
+
+    def dead(self, reason: str) -> None:
+        self._settle(f"dead:{reason}")
+
+    def _settle(self, word: str, delay: float = 0.0) -> None:
+        if self.word is None:
+            self.word = word
+            self.wire.settled.append(Settled(self.envelope, word, delay))
+            if word == "later":
+                self.back()
+
+
+@dataclass
+class Ear:
+    """One session's open inbox."""
+
+    control: Callable[[Delivered], None]
+    sends: Callable[[Delivered], None]
+    asked: Callable[[Asked], None]
+    is_open: bool = False
+    closed: bool = False
+    on_gate: Callable[[], None] = lambda: None
+
+    def gate(self, is_open: bool) -> None:
+        """See actors.inbox.Inbox."""
+        self.is_open = is_open
+        self.on_gate()
+
+    def close(self) -> None:
+        """See actors.inbox.Inbox."""
+        self.closed = True
+
+
+@dataclass
+class FakeWire:
+    """See actors.inbox.Wire. Sends that were put back come again at `redeliver` or a gate."""
+
+    ears: dict[SessionId, Ear] = field(default_factory=dict)
+    notices: list[tuple[SessionId, LiveNotice]] = field(default_factory=list)
+    settled: list[Settled] = field(default_factory=list)
+    outbox: dict[SessionId, deque[Envelope]] = field(default_factory=dict)
+    forgotten: list[SessionId] = field(default_factory=list)
+    creates: Callable[[Delivered], None] | None = None
+
+    async def open_inbox(
+        self,
+        session: SessionId,
+        control: Callable[[Delivered], None],
+        sends: Callable[[Delivered], None],
+        asked: Callable[[Asked], None],
+    ) -> Inbox:
+        """See actors.inbox.Wire."""
+        ear = Ear(control, sends, asked)
+        ear.on_gate = lambda: self.redeliver(session)
+        self.ears[session] = ear
+        return ear
+
+    async def open_creates(self, create: Callable[[Delivered], None]) -> Inbox:
+        """See actors.inbox.Wire."""
+        self.creates = create
+        return Ear(create, create, lambda _: None)
+
+    async def notice(self, session: SessionId, notice: LiveNotice) -> None:
+        """See actors.inbox.Wire."""
+        self.notices.append((session, notice))
+
+    async def waiting(self) -> dict[SessionId, int]:
+        """See actors.inbox.Wire."""
+        return {session: len(queue) for session, queue in self.outbox.items() if queue}
+
+    async def pending_sends(self, session: SessionId) -> list[Pending]:
+        """See actors.inbox.Wire."""
+        return [Pending(n, envelope) for n, envelope in enumerate(self.outbox.get(session, ()))]
+
+    async def discard(self, position: int) -> None:
+        """See actors.inbox.Wire."""
+
+    async def bury(self, session: SessionId, reason: str) -> list[str]:
+        """See actors.inbox.Wire."""
+        return [envelope.id for envelope in self.outbox.pop(session, deque())]
+
+    async def forget(self, session: SessionId) -> None:
+        """See actors.inbox.Wire."""
+        self.forgotten.append(session)
+        self.outbox.pop(session, None)
+
+    # --- what tests do ----------------------------------------------------------
+
+    def create(self, session: SessionId, payload: Payload) -> Envelope:
+        """Put a create into the shared queue."""
+        envelope = _seal(payload, session)
+        assert self.creates is not None
+        creates = self.creates
+
+        def deliver() -> None:
+            creates(Delivered(envelope, FakeReceipt(envelope, self, deliver)))
+
+        deliver()
+        return envelope
+
+    def command(self, session: SessionId, payload: Payload) -> Envelope:
+        """Deliver a command to a session's control inbox."""
+        envelope, ear = _seal(payload, session), self.ears[session]
+
+        def deliver() -> None:
+            if not ear.closed:
+                ear.control(Delivered(envelope, FakeReceipt(envelope, self, deliver)))
+
+        deliver()
+        return envelope
+
+    def send(self, session: SessionId, payload: Payload) -> Envelope:
+        """Put a send into a session's outbox; it is delivered when the gate is open."""
+        envelope = _seal(payload, session)
+        self.outbox.setdefault(session, deque()).append(envelope)
+        self.redeliver(session)
+        return envelope
+
+    def redeliver(self, session: SessionId) -> None:
+        """Deliver the oldest send if the gate is open; the next follows when it is settled."""
+        ear, queue = self.ears.get(session), self.outbox.get(session)
+        if not queue or ear is None or not ear.is_open or ear.closed:
+            return
+        envelope = queue[0]
+        wire = self
+
+        class Once(FakeReceipt):
+            def _settle(self, word: str, delay: float = 0.0) -> None:
+                if self.word is None and word != "later" and queue and queue[0] is envelope:
+                    queue.popleft()
+                first = self.word is None
+                super()._settle(word, delay)
+                if first and word != "later":
+                    wire.redeliver(session)
+
+        ear.sends(Delivered(envelope, Once(envelope, self, lambda: None)))
+
+    async def ask(self, session: SessionId, query: asks.Query, **fields: Any) -> asks.Answer:
+        """Ask a session's owner and wait for the answer."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[bytes] = loop.create_future()
+
+        def reply(raw: bytes) -> None:
+            loop.call_soon_threadsafe(answered.set_result, raw)
+
+        self.ears[session].asked(Asked(query, asks.Question(**fields), reply))
+        return asks.Answer.model_validate_json(await asyncio.wait_for(answered, 10))
+
+
+def _seal(payload: Payload, session: SessionId) -> Envelope:
+    return codec.seal(payload, subject=session.dotted, source="wa/test", at=utc_now())

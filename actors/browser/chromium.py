@@ -17,11 +17,16 @@ import signal
 import subprocess
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+
+import structlog
 
 from actors.browser.executable import is_headless_shell
 from actors.browser.profile import Profile
 from actors.browser.protocol import LaunchFailed, NoBrowser
+
+log = structlog.get_logger()
 
 _ENDPOINT = re.compile(r"DevTools listening on (ws://\S+)")
 # The limit of a unix socket's path, less what Chromium adds below TMPDIR.
@@ -75,8 +80,7 @@ class Chromium:
         # setpriv sets the parent-death signal in the child and execs, so the pid stays.
         # A preexec_fn would run Python between fork and exec of a threaded process,
         # where any lock held by another thread is held for ever.
-        setpriv = shutil.which("setpriv")
-        prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+        prefix = _death_signal()
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(writing, True)
         try:
@@ -93,9 +97,17 @@ class Chromium:
             raise NoBrowser(f"{command[0]} cannot be executed: {error.strerror}") from error
         finally:
             os.close(writing)
-        self._profile.write_record(self._process.pid)
         self._stderr.follow(reading)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+            self._profile.write_record(self._process.pid)
+        except OSError as error:
+            # Unwatched it would never be reaped: a full disk, or Linux before 5.3.
+            self._signal_group(signal.SIGKILL)
+            self._process.wait()
+            self._stderr.close()
+            self.exited.set_result("was not let live")
+            raise LaunchFailed(f"the browser cannot be watched: {error}") from error
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
 
     def _environment(self, executable: Path) -> dict[str, str]:
@@ -145,6 +157,15 @@ class Chromium:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+@cache
+def _death_signal() -> tuple[str, ...]:
+    """Return what makes the kernel kill a browser with us, where the tool for it is installed."""
+    if setpriv := shutil.which("setpriv"):
+        return (setpriv, "--pdeathsig", "KILL", "--")
+    log.warning("browser.no_death_signal", missing="setpriv (util-linux)")
+    return ()
 
 
 class _Lines:

@@ -57,6 +57,8 @@ async def network_flags(url: str, timeout: float) -> tuple[str, ...]:
         f"--host-resolver-rules=MAP web.whatsapp.com {there}:{port}, MAP * ~NOTFOUND, "
         f"EXCLUDE {there}",
         f"--ignore-certificate-errors-spki-list={pin}",
+        # A proxy of the environment would resolve the name for itself: the real one.
+        "--no-proxy-server",
     )
 
 

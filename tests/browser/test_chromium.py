@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from actors.browser import chromium as chromium_module
 from actors.browser.chromium import Chromium
 from actors.browser.profile import RECORD, Profile
 from actors.browser.protocol import LaunchFailed, NoBrowser, ProfileBusy
@@ -77,17 +78,43 @@ async def test_a_browser_that_never_speaks_is_killed_after_the_deadline(
     assert chromium.pid is None
 
 
-async def test_a_file_that_is_no_program_is_no_browser(profile: Profile, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_program_is_no_browser(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = tmp_path / "chrome"
     fake.write_bytes(b"\x00\x01")
     fake.chmod(0o755)
-    # Directly, as without setpriv.
-    os.environ["PATH"], path = "", os.environ["PATH"]
-    try:
-        with pytest.raises(NoBrowser, match="cannot be executed"):
-            await Chromium(profile).start([str(fake)], 5)
-    finally:
-        os.environ["PATH"] = path
+    monkeypatch.setattr(chromium_module, "_death_signal", tuple)
+
+    with pytest.raises(NoBrowser, match="cannot be executed"):
+        await Chromium(profile).start([str(fake)], 5)
+
+
+async def test_a_browser_starts_where_there_is_no_death_signal(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chromium_module, "_death_signal", tuple)
+    chromium = Chromium(profile)
+
+    await chromium.start(program(tmp_path, SPEAKING + "time.sleep(60)"), 10)
+
+    await chromium.kill()
+    assert chromium.exited.done()
+
+
+async def test_a_browser_that_cannot_be_watched_is_not_let_live(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pidfd(pid: int) -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", no_pidfd)
+    chromium = Chromium(profile)
+
+    with pytest.raises(LaunchFailed, match="cannot be watched"):
+        await chromium.start(program(tmp_path, SPEAKING + "time.sleep(60)"), 10)
+
+    assert chromium.pid is None
 
 
 async def test_what_a_browser_says_is_read_to_the_end(profile: Profile, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ async def test_a_sandbox_that_says_nothing_is_unreachable_after_the_deadline() -
 
 @pytest.mark.browser
 async def test_the_pin_is_the_one_of_the_certificate_that_is_served(simulator_url: str) -> None:  # noqa: F811
-    resolver, pin = await network_flags(simulator_url, timeout=5)
+    resolver, pin, proxy = await network_flags(simulator_url, timeout=5)
 
     port = simulator_url.rpartition(":")[2]
     assert resolver.startswith(
@@ -71,3 +71,4 @@ async def test_the_pin_is_the_one_of_the_certificate_that_is_served(simulator_ur
     )
     assert pin.startswith("--ignore-certificate-errors-spki-list=")
     assert len(pin.partition("=")[2]) == 44
+    assert proxy == "--no-proxy-server"

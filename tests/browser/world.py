@@ -195,7 +195,7 @@ class FakeWorld(World):
         self._launcher = FakeLauncher(self.whatsapp)
 
     @property
-    def launcher(self) -> Launcher:
+    def launcher(self) -> FakeLauncher:
         return self._launcher
 
     async def scan(self, page: Page, code: str, number: str) -> None:
@@ -269,7 +269,7 @@ class ChromiumWorld(World):
         self._launcher = PyppeteerLauncher(options, root)
 
     @property
-    def launcher(self) -> Launcher:
+    def launcher(self) -> PyppeteerLauncher:
         return self._launcher
 
     async def scan(self, page: Page, code: str, number: str) -> None:

@@ -452,7 +452,7 @@ async def test_a_logout_is_confirmed_and_shows_a_code(world: World) -> None:
 
     await page.browser.log_out()
 
-    assert page.seen.of(LoggedOut)
+    assert [told.reason for told in page.seen.of(LoggedOut)] == ["user_initiated"]
     await page.seen.next(QrShown, after=mark)
 
 

@@ -569,7 +569,7 @@ class FakeBrowser:
         await self._call("log_out")
         self._account()
         del self.whatsapp.links[self.profile]
-        self.lose_link("")
+        self.lose_link("user_initiated")
 
     async def screenshot(self) -> bytes:
         """A few bytes that begin as a PNG does."""

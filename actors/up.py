@@ -13,6 +13,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import shutil
 import signal
@@ -21,12 +22,14 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
 import httpx
+import structlog
 from pydantic import SecretStr
 
 from actors.machine import servers
 from actors.machine.part import DidNotStart, Part, Recipe
 from actors.machine.ports import InUse, claim
 from actors.machine.secrets import Passwords, passwords, write_private
+from events import subjects
 from events.settings import BadSettings, Role, Settings, load
 
 EPILOG = """\
@@ -43,7 +46,10 @@ While it runs, DATA_DIR/live/up.json says where everything is.
 NEEDED_DISK = 200_000_000
 """Bytes without which there is no point in starting."""
 
-Ready = Callable[[], Awaitable[bool]]
+Ready = Callable[[], Awaitable[None]]
+
+PATIENCE = 10.0
+"""Seconds that a NATS or Redis of somebody else may take to answer."""
 
 ROLES: dict[str, Role] = {"node": "node", "projections": "projector", "gateway": "gateway"}
 
@@ -60,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(arguments)
+    # What we have to say we say in plain lines; the libraries' own log would be noise.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         settings = load()
         with alone(settings.home) as home:
@@ -138,6 +146,7 @@ class Machine:
 
     async def _start(self) -> None:
         began = asyncio.get_running_loop().time()
+        await self._check_others()
         for recipe in self._recipes():
             part = Part(recipe, say)
             self._parts.append(part)
@@ -148,6 +157,16 @@ class Machine:
         took = asyncio.get_running_loop().time() - began
         say("up", f"READY in {took:.1f} s: {self._gateway}")
         say("up", f"key: {self._key()}; stop with Ctrl-C")
+
+    async def _check_others(self) -> None:
+        """See that a NATS or Redis that is not ours answers. Raises CannotStart."""
+        if not self._embedded_nats:
+            answer = servers.until_streams(self._as("node"))
+            await _within(answer, f"NATS at {_bare(self._settings)}", "NATS_URL, NATS_PASSWORD")
+        if not self._embedded_redis:
+            where = f"Redis at {self._settings.redis_host}:{self._settings.redis_port}"
+            answer = servers.until_pong(self._settings)
+            await _within(answer, where, "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD")
 
     async def _stop(self) -> None:
         self._note.unlink(missing_ok=True)
@@ -166,15 +185,13 @@ class Machine:
         if self._embedded_redis:
             yield servers.redis(self._settings, self._home / "redis", self._passwords.redis)
 
-        async def node_is_up() -> bool:
-            return await servers.streams_are_there(self._as("node"))
-
-        async def alive() -> bool:
-            return True
-
-        yield self._ours("node", "actors", node_is_up, stop_within=40)
-        yield self._ours("projections", "projections", alive)
-        yield self._ours("gateway", "gateway", self._gateway_answers)
+        node = self._as("node")
+        declared = (subjects.EVENTS, subjects.COMMANDS, subjects.DEAD, f"KV_{subjects.HOOKS}")
+        yield self._ours(
+            "node", "actors", lambda: servers.until_streams(node, *declared), stop_within=40
+        )
+        yield self._ours("projections", "projections", at_once)
+        yield self._ours("gateway", "gateway", self._until_gateway_answers)
 
     def _ours(self, name: str, module: str, ready: Ready, stop_within: float = 10) -> Recipe:
         return Recipe(
@@ -185,12 +202,13 @@ class Machine:
             stop_within=stop_within,
         )
 
-    async def _gateway_answers(self) -> bool:
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
-                return (await client.get(f"{self._gateway}/health/live")).is_success
-        except httpx.HTTPError:
-            return False
+    async def _until_gateway_answers(self) -> None:
+        async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await client.get(f"{self._gateway}/health/live")).is_success:
+                        return
+                await asyncio.sleep(0.05)
 
     def _environment(self, name: str) -> dict[str, str]:
         """Return what a part is told on top of our own environment."""
@@ -276,6 +294,22 @@ def explain(error: OSError) -> str:
         return f"{where}the disk is full"
     mend = "; set DATA_DIR to a folder that may be written" if where else ""
     return f"{where}{error.strerror or error}{mend}"
+
+
+def _bare(settings: Settings) -> str:
+    """Drop credentials from the URL before it is shown."""
+    return (settings.nats_url or "").rsplit("@", 1)[-1]
+
+
+async def _within(answer: Awaitable[None], who: str, variables: str) -> None:
+    try:
+        await asyncio.wait_for(answer, PATIENCE)
+    except TimeoutError:
+        raise CannotStart(f"{who} does not answer: look at {variables}") from None
+
+
+async def at_once() -> None:
+    """Take a part for up that has no way to say so."""
 
 
 def say(name: str, line: str) -> None:

@@ -1,0 +1,1 @@
+"""One machine's worth of processes: what `actors.up` starts, watches and stops."""

@@ -1,0 +1,57 @@
+"""The passwords that the parts of one machine use among themselves, made at first start."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+def _password() -> str:
+    # A letter first: nats.conf reads its variables as configuration, and a
+    # password that looks like a number would be read as one.
+    return "k" + secrets.token_hex(20)
+
+
+class Passwords(BaseModel):
+    """One per role at NATS, and one for Redis."""
+
+    model_config = ConfigDict(frozen=True)
+
+    node: str = Field(default_factory=_password, min_length=20)
+    gateway: str = Field(default_factory=_password, min_length=20)
+    projector: str = Field(default_factory=_password, min_length=20)
+    ops: str = Field(default_factory=_password, min_length=20)
+    redis: str = Field(default_factory=_password, min_length=20)
+
+
+def passwords(path: Path) -> Passwords:
+    """Read them; make them if there are none, or only half a file of them.
+
+    Safe to lose: NATS and Redis are given them anew at each start.
+    """
+    with contextlib.suppress(FileNotFoundError, ValidationError):
+        held = Passwords.model_validate_json(path.read_bytes())
+        path.chmod(0o600)
+        return held
+    made = Passwords()
+    write_private(path, made.model_dump_json(indent=2))
+    return made
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600, all of it or nothing."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -156,9 +156,12 @@ def _apply(was: Session, event: SessionEvent) -> Session:
         case e.Registered():
             return Session(version=was.version, state=S.REGISTERED, wanted=event.start)
         case e.Claimed():
-            # No browser outlives its owner, so what was live is only registered now.
-            state = S.REGISTERED if was.state in LIVE else was.state
-            return replace(was, state=state, totals=event.totals, percent=-1)
+            # No browser outlives its owner, so what was live is only registered now,
+            # and the deadline of that browser is nobody's any more.
+            live = was.state in LIVE
+            state = S.REGISTERED if live else was.state
+            deadline = None if live else was.deadline
+            return replace(was, state=state, deadline=deadline, totals=event.totals, percent=-1)
         case e.Queued():
             link = _unlinked(was) if event.fresh else was
             return replace(link, state=S.QUEUED, wanted=True, reason=event.reason, deadline=None)

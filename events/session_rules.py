@@ -8,7 +8,7 @@ from typing import assert_never
 
 from events import session_events as e
 from events.backoff import Backoff
-from events.session import AT_REST, WITH_BROWSER, Session, State
+from events.session import AT_REST, EXISTING, WITH_BROWSER, Session, State
 from events.session_events import SessionCommand, SessionEvent, Totals
 from events.settings import Settings
 from events.subjects import SessionId
@@ -189,6 +189,11 @@ def decide(
     An empty answer means that nothing is to be recorded: the command is
     already fulfilled, or the fact is old news.
     """
+    if session.state not in EXISTING:
+        # Only `registered` may come next, and that is the pool's to decide.
+        if isinstance(told, SessionCommand):
+            raise Refusal("unknown_session", "there is no such session", 404)
+        return ()
     match told:
         case (
             e.Start() | e.Stop() | e.Restart() | e.Logout() | e.Delete() | e.Reset() | e.Takeover()

@@ -69,7 +69,7 @@ AT_REST = frozenset({S.PARKED, S.RESTING, S.STOPPED, S.LOGGED_OUT})
 LEGAL: dict[str, frozenset[State]] = {
     "registered": frozenset({S.NOTHING, S.REMOVED}),
     "claimed": EXISTING,
-    "queued": EXISTING - {S.QUEUED},
+    "queued": EXISTING,
     "starting": frozenset({S.QUEUED}),
     "loading": WITH_BROWSER - {S.READY},
     "pairing": frozenset({S.STARTING}),

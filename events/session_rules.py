@@ -227,7 +227,7 @@ def _obey(
             return (e.Removed(reason="deleted"),)
         case e.Reset():
             forget = (e.Recovered(failures=session.failures),) if session.failures else ()
-            if session.state is S.QUEUED:
+            if session.state is S.QUEUED and not command.fresh:
                 return forget
             return (*forget, e.Queued(reason="reset", fresh=command.fresh))
         case e.Takeover():

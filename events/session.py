@@ -217,9 +217,15 @@ def _apply(was: Session, event: SessionEvent) -> Session:
         case e.Blocked():
             return replace(was, state=S.BLOCKED, reason=event.reason, deadline=None)
         case e.LoggedOut():
-            link = _unlinked(was)
+            # As after a stop: what failed with the old link says nothing of the next.
             return replace(
-                link, state=S.LOGGED_OUT, wanted=False, reason=event.reason, deadline=None
+                _unlinked(was),
+                state=S.LOGGED_OUT,
+                wanted=False,
+                reason=event.reason,
+                deadline=None,
+                failures=0,
+                probing=False,
             )
         case e.Stopped():
             # A person stopped it, so the next start begins with a clean slate.

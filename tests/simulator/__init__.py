@@ -8,13 +8,14 @@ QR code to logout.
 |---|---|
 | the page: WhatsApp's module system and the modules that clients look for | `page/` |
 | who exists: accounts, linked devices, contacts, groups | `directory.py` |
-| every message of every account, in order of arrival, and what is still to be delivered | `ledger.py` |
-| the rules: accept once, deliver to all devices, receipts, conflicts, unlinking | `switchboard.py`, `receipts.py` |
+| every message in order of arrival, and what each device has yet to get | `ledger.py` |
+| the rules: take once, deliver to all, conflicts, unlinking | `switchboard.py`, `receipts.py` |
 | QR codes and codes typed on the phone | `pairing.py` |
 | one page's socket | `connection.py` |
 | misbehaviour on request | `knobs.py` |
-| what a test or a person may ask for | `control.py` (the table of verbs is there) |
-| the phone as a Python client, the simulator as a child process, a browser to test with | `phone.py`, `process.py`, `browser.py` |
+| what a test or a person may ask for | `control.py` (its table), `verbs.py`, `questions.py` |
+| the phone as a Python client, and as a web page | `phone.py`, `phone.html` |
+| the simulator as a child process, a browser to test with | `process.py`, `browser.py` |
 
 Not simulated yet: media, polls, reactions, calls, status posts, filter tabs, newsletters.
 Their place is `page/modules/unsimulated.js`.

@@ -51,7 +51,9 @@ async def _serve(port: int, folder: Path, ready_file: Path | None, knobs: Knobs)
     runner = web.AppRunner(make_application(folder, knobs), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=server_context(folder), backlog=512)
+        site = web.TCPSite(
+            runner, "127.0.0.1", port, ssl_context=server_context(folder), backlog=512
+        )
         await site.start()
         url = f"https://127.0.0.1:{runner.addresses[0][1]}"
         print(url, flush=True)
@@ -71,11 +73,22 @@ def _arguments() -> argparse.Namespace:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=8443, help="0: a free one (default: %(default)s)")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="where everything is kept")
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="gets the URL once it listens")
+    parser.add_argument(
+        "--port", type=int, default=8443, help="0: a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="where everything is kept"
+    )
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="gets the URL once it listens"
+    )
     parser.add_argument("--config", default="{}", metavar="JSON", help="knobs to start with")
-    parser.add_argument("--die-with-parent", type=int, metavar="PID", help="end when the thread that started us does")
+    parser.add_argument(
+        "--die-with-parent",
+        type=int,
+        metavar="PID",
+        help="end when the thread that started us does",
+    )
     return parser.parse_args()
 
 

@@ -8,9 +8,10 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from pyppeteer import connect
 from pyppeteer.browser import Browser
@@ -20,38 +21,32 @@ from tests.simulator.certificate import HOST
 from tests.simulator.phone import Phone
 from tests.simulator.process import ROOT, Simulator
 
+# What a script in the page returns is what that script says, nothing narrower.
+Json = Any
+
 CHROMIUM = Path("/usr/lib/chromium/chromium-headless-shell")
 WA_JS = ROOT / "node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
 
 FLAGS = (
-    "--headless", "--no-first-run", "--disable-background-networking", "--disable-background-timer-throttling",
-    "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding", "--disable-breakpad", "--disable-crash-reporter",
-    "--disable-dev-shm-usage", "--disable-extensions", "--disable-component-update", "--disable-sync", "--mute-audio",
-    "--password-store=basic", "--disable-gpu", "--renderer-process-limit=1",
-)  # fmt: skip
+    "--headless",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
+    "--disable-breakpad",
+    "--disable-crash-reporter",
+    "--disable-dev-shm-usage",
+    "--disable-extensions",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--password-store=basic",
+    "--disable-gpu",
+    "--renderer-process-limit=1",
+)
 
-# wa-js must not start before the modules it looks for are registered, or it stays dead.
-HELD_BACK = """
-(() => {
-  if (window !== window.top || location.origin !== 'https://%s') return;
-  const core = ['WAWebSocketModel', 'WAWebStreamModel', 'WAWebConnModel', 'WAWebCmd', 'WAWebMsgCollection', 'WAWebChatCollection'];
-  const registered = () => { try { return core.every((id) => id in require('__debug').modulesMap); } catch { return false; } };
-  const timer = setInterval(() => { if (registered()) { clearInterval(timer); start(); } }, 20);
-  function start() {
-    window.WPPConfig = { disableGoogleAnalytics: true };
-    %s
-    ;window.__events = [];
-    const plain = (value) => JSON.parse(JSON.stringify(value === undefined ? null : value));
-    WPP.onAny((event, value) => { if (!/^(loader|config|conn\\.backend)/.test(event)) __events.push([event, brief(event, value)]); });
-    const brief = (event, value) => {
-      if (event === 'chat.new_message') return { id: String(value.id), body: value.body, from: String(value.from), author: value.author && String(value.author) };
-      if (event === 'chat.msg_ack_change') return { ack: value.ack, ids: value.ids.map(String) };
-      if (event.startsWith('conn.')) return plain(value);
-      return null;
-    };
-  }
-})();
-"""
+HELD_BACK = Path(__file__).with_name("held_back.js")
 
 
 class Tab:
@@ -60,23 +55,28 @@ class Tab:
     def __init__(self, page: Page) -> None:
         self._page = page
         self.complaints: list[str] = []
-        page.on("console", lambda message: message.type == "error" and self.complaints.append(message.text))
+        page.on(
+            "console",
+            lambda message: message.type == "error" and self.complaints.append(message.text),
+        )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     @property
     def url(self) -> str:
         return str(self._page.url)
 
-    async def run(self, script: str, *arguments: object, timeout: float = 15):  # noqa: ANN201
+    async def run(self, script: str, *arguments: object, timeout: float = 15) -> Json:
         """Evaluate a function in the page."""
         # Shielded: pyppeteer's connection dies if a pending call of it is cancelled.
-        return await asyncio.wait_for(asyncio.shield(self._page.evaluate(script, *arguments)), timeout)
+        return await asyncio.wait_for(
+            asyncio.shield(self._page.evaluate(script, *arguments)), timeout
+        )
 
-    async def until(self, script: str, *arguments: object, timeout: float = 15):  # noqa: ANN201
+    async def until(self, script: str, *arguments: object, timeout: float = 15) -> Json:
         """Wait until a function in the page returns something true, over reloads."""
         last: Exception | None = None
 
-        async def ask():  # noqa: ANN202
+        async def ask() -> Json:
             nonlocal last
             try:
                 return await self.run(script, *arguments)
@@ -87,11 +87,15 @@ class Tab:
         try:
             return await Phone.until(ask, script, timeout)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}; last error: {last!r}; console: {self.complaints}") from error
+            raise TimeoutError(
+                f"{error}; last error: {last!r}; console: {self.complaints}"
+            ) from error
 
-    async def events(self, name: str) -> list[object]:
+    async def events(self, name: str) -> list[Json]:
         """What wa-js emitted under that name since the page was loaded."""
-        return [value for event, value in await self.run("() => window.__events || []") if event == name]
+        return [
+            value for event, value in await self.run("() => window.__events || []") if event == name
+        ]
 
     async def qr(self) -> str:
         """Wait for the QR code; returns its full text."""
@@ -100,12 +104,17 @@ class Tab:
 
     async def ready(self) -> None:
         """Wait until a linked session can send."""
-        await self.until("() => window.WPP && WPP.isFullReady && WPP.conn.isAuthenticated() && WPP.whatsapp.Stream.mode === 'MAIN'")
+        await self.until(
+            "() => window.WPP && WPP.isFullReady && WPP.conn.isAuthenticated()"
+            " && WPP.whatsapp.Stream.mode === 'MAIN'"
+        )
 
-    async def send(self, to: str, body: str, *, wait: bool = True) -> dict[str, object]:
+    async def send(self, to: str, body: str, *, wait: bool = True) -> Json:
         """Send a text with wa-js."""
         options = {"createChat": True, "waitForAck": wait}
-        return await self.run("(to, body, options) => WPP.chat.sendTextMessage(to, body, options)", to, body, options)
+        return await self.run(
+            "(to, body, options) => WPP.chat.sendTextMessage(to, body, options)", to, body, options
+        )
 
     async def load(self) -> None:
         """Go to WhatsApp Web."""
@@ -128,9 +137,14 @@ class Chromium:
             "setpriv", "--pdeathsig", "KILL", "--",
             str(CHROMIUM), *FLAGS, *sandbox, *self._simulator.chromium_flags,
             "--remote-debugging-port=0", f"--user-data-dir={self._profile}", "about:blank",
-            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
-        self._browser = await connect(browserWSEndpoint=await self._endpoint(), defaultViewport=None)
+        self._browser = await connect(
+            browserWSEndpoint=await self._endpoint(), defaultViewport=None
+        )
         self._drain = asyncio.create_task(self._read_errors())
 
     async def tab(self) -> Tab:
@@ -145,8 +159,8 @@ class Chromium:
 
     @staticmethod
     async def _open(page: Page) -> Tab:
-        source = HELD_BACK % (HOST, WA_JS.read_text())
-        await page._client.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})  # noqa: SLF001
+        source = HELD_BACK.read_text().replace("/* wa-js */", WA_JS.read_text())
+        await page._client.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})
         tab = Tab(page)
         await tab.load()
         return tab
@@ -164,14 +178,14 @@ class Chromium:
             return
         if graceful and self._browser is not None and self._process.returncode is None:
             try:
-                await asyncio.wait_for(asyncio.shield(self._browser._connection.send("Browser.close")), 2)  # noqa: SLF001
+                await asyncio.wait_for(
+                    asyncio.shield(self._browser._connection.send("Browser.close")), 2
+                )
                 await asyncio.wait_for(self._process.wait(), 5)
             except TimeoutError:
                 pass  # then it is killed, below
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await self._process.wait()
         self._drain.cancel()
         if self._browser is not None:

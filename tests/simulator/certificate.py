@@ -23,7 +23,9 @@ def ensure(folder: Path) -> tuple[Path, Path]:
     if not (certificate_path.exists() and key_path.exists()):
         folder.mkdir(parents=True, exist_ok=True)
         certificate, key = _make()
-        with os.fdopen(os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with os.fdopen(
+            os.open(key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+        ) as file:
             file.write(key)
         certificate_path.write_bytes(certificate)
     return certificate_path, key_path
@@ -62,7 +64,11 @@ def _make() -> tuple[bytes, bytes]:
     # P-256, not RSA: three hundred pages shake hands with this key.
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    names: list[x509.GeneralName] = [x509.DNSName(HOST), x509.DNSName(f"*.{HOST}"), x509.DNSName("localhost")]
+    names: list[x509.GeneralName] = [
+        x509.DNSName(HOST),
+        x509.DNSName(f"*.{HOST}"),
+        x509.DNSName("localhost"),
+    ]
     names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     now = datetime.now(UTC)
     certificate = (

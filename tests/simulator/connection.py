@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMsgType, web
 
+from tests.simulator.frames import Frame
+
 if TYPE_CHECKING:
     from tests.simulator.switchboard import Switchboard
-
-Frame = dict[str, object]
 
 
 class Connection:
@@ -55,7 +55,14 @@ class Connection:
 
     def _receive(self, frame: Frame, switchboard: "Switchboard") -> None:
         match frame:
-            case {"t": "hello", "device": str(device), "creds": creds, "unsettled": list(unsettled), "version": str(version), "info": dict(info)}:
+            case {
+                "t": "hello",
+                "device": str(device),
+                "creds": creds,
+                "unsettled": list(unsettled),
+                "version": str(version),
+                "info": dict(info),
+            }:
                 self.device = device
                 self.info = {str(name): str(value) for name, value in info.items()}
                 token = str(creds["token"]) if isinstance(creds, dict) else None
@@ -67,7 +74,14 @@ class Connection:
                 self.push({"re": seq, "code": switchboard.pairing.typed_code(self.device, phone)})
             case {"t": "ready"}:
                 self.ready = True
-            case {"t": "msg", "seq": int(seq), "id": str(id_), "to": str(to), "body": str(body), "type": str(kind)}:
+            case {
+                "t": "msg",
+                "seq": int(seq),
+                "id": str(id_),
+                "to": str(to),
+                "body": str(body),
+                "type": str(kind),
+            }:
                 switchboard.send(self, seq, id_, to, body, kind)
             case {"t": "recv", "seqs": list(seqs)}:
                 switchboard.received(self.device, [int(seq) for seq in seqs])

@@ -4,21 +4,28 @@ import sqlite3
 from pathlib import Path
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS account (number TEXT PRIMARY KEY, pushname TEXT NOT NULL, next_device INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE IF NOT EXISTS account (
+    number TEXT PRIMARY KEY, pushname TEXT NOT NULL, next_device INTEGER NOT NULL DEFAULT 1);
 CREATE TABLE IF NOT EXISTS device (
-    id TEXT PRIMARY KEY, number TEXT NOT NULL, slot INTEGER NOT NULL, token TEXT NOT NULL, name TEXT NOT NULL, linked_at REAL NOT NULL);
+    id TEXT PRIMARY KEY, number TEXT NOT NULL, slot INTEGER NOT NULL, token TEXT NOT NULL,
+    name TEXT NOT NULL, linked_at REAL NOT NULL);
 CREATE INDEX IF NOT EXISTS device_number ON device (number);
 CREATE TABLE IF NOT EXISTS contact (
-    number TEXT PRIMARY KEY, name TEXT NOT NULL, registered INTEGER NOT NULL, lid_chat INTEGER NOT NULL);
+    number TEXT PRIMARY KEY, name TEXT NOT NULL,
+    registered INTEGER NOT NULL, lid_chat INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS party (id TEXT PRIMARY KEY, subject TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS member (party TEXT NOT NULL, number TEXT NOT NULL, PRIMARY KEY (party, number));
+CREATE TABLE IF NOT EXISTS member (
+    party TEXT NOT NULL, number TEXT NOT NULL, PRIMARY KEY (party, number));
 CREATE TABLE IF NOT EXISTS message (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, id TEXT NOT NULL, from_me INTEGER NOT NULL, chat TEXT NOT NULL,
-    author TEXT NOT NULL, pushname TEXT NOT NULL, body TEXT NOT NULL, type TEXT NOT NULL, ts INTEGER NOT NULL,
-    ack INTEGER NOT NULL, repeats INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL);
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, id TEXT NOT NULL,
+    from_me INTEGER NOT NULL, chat TEXT NOT NULL, author TEXT NOT NULL, pushname TEXT NOT NULL,
+    body TEXT NOT NULL, type TEXT NOT NULL, ts INTEGER NOT NULL, ack INTEGER NOT NULL,
+    repeats INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS message_once ON message (number, from_me, id);
+CREATE INDEX IF NOT EXISTS message_unsettled ON message (ack) WHERE from_me;
 CREATE TABLE IF NOT EXISTS pending (
-    device TEXT NOT NULL, seq INTEGER NOT NULL, history INTEGER NOT NULL, PRIMARY KEY (device, seq)) WITHOUT ROWID;
+    device TEXT NOT NULL, seq INTEGER NOT NULL, history INTEGER NOT NULL,
+    PRIMARY KEY (device, seq)) WITHOUT ROWID;
 """
 
 TABLES = ("account", "device", "contact", "party", "member", "message", "pending")

@@ -76,9 +76,12 @@ class Directory:
         )
         account = self._one("SELECT next_device FROM account WHERE number = ?", number)
         assert account is not None
-        linked = Device(device, number, account["next_device"], secrets.token_hex(16), name, time.time())
+        linked = Device(
+            device, number, account["next_device"], secrets.token_hex(16), name, time.time()
+        )
         self._database.execute(
-            "INSERT OR REPLACE INTO device (id, number, slot, token, name, linked_at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO device (id, number, slot, token, name, linked_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
             (linked.id, linked.number, linked.slot, linked.token, linked.name, linked.linked_at),
         )
         return linked
@@ -86,16 +89,6 @@ class Directory:
     def unlink(self, device: str) -> None:
         """Forget a linked device."""
         self._database.execute("DELETE FROM device WHERE id = ?", (device,))
-
-    def credentials(self, device: Device) -> dict[str, str]:
-        """What the page keeps and shows at its next start."""
-        lid = lid_of(device.number).replace("@", f":{device.slot}@")
-        return {
-            "wid": f"{device.number}:{device.slot}@c.us",
-            "lid": lid,
-            "pushname": self.pushname(device.number),
-            "token": device.token,
-        }
 
     def device(self, device: str) -> Device | None:
         """The linked device of that id."""
@@ -110,7 +103,10 @@ class Directory:
 
     def accounts(self) -> list[str]:
         """The numbers of all accounts that were ever linked."""
-        return [row["number"] for row in self._database.execute("SELECT number FROM account ORDER BY rowid")]
+        return [
+            row["number"]
+            for row in self._database.execute("SELECT number FROM account ORDER BY rowid")
+        ]
 
     def pushname(self, number: str) -> str:
         """The name an account shows to others."""
@@ -131,16 +127,20 @@ class Directory:
     def put_contact(self, contact: Contact) -> None:
         """Say something particular about a contact."""
         self._database.execute(
-            "INSERT OR REPLACE INTO contact (number, name, registered, lid_chat) VALUES (?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO contact (number, name, registered, lid_chat)"
+            " VALUES (?, ?, ?, ?)",
             (contact.number, contact.name, contact.registered, contact.lid_chat),
         )
 
     def put_group(self, group: Group) -> None:
         """Make a group, or replace it."""
-        self._database.execute("INSERT OR REPLACE INTO party (id, subject) VALUES (?, ?)", (group.id, group.subject))
+        self._database.execute(
+            "INSERT OR REPLACE INTO party (id, subject) VALUES (?, ?)", (group.id, group.subject)
+        )
         self._database.execute("DELETE FROM member WHERE party = ?", (group.id,))
         self._database.executemany(
-            "INSERT INTO member (party, number) VALUES (?, ?)", [(group.id, m) for m in group.members]
+            "INSERT INTO member (party, number) VALUES (?, ?)",
+            [(group.id, m) for m in group.members],
         )
 
     def group(self, group: str) -> Group | None:
@@ -148,12 +148,16 @@ class Directory:
         row = self._one("SELECT * FROM party WHERE id = ?", group)
         if row is None:
             return None
-        members = self._database.execute("SELECT number FROM member WHERE party = ? ORDER BY number", (group,))
+        members = self._database.execute(
+            "SELECT number FROM member WHERE party = ? ORDER BY number", (group,)
+        )
         return Group(row["id"], row["subject"], tuple(m["number"] for m in members))
 
     def groups_of(self, number: str) -> list[Group]:
         """The groups an account is a member of."""
-        rows = self._database.execute("SELECT party FROM member WHERE number = ? ORDER BY party", (number,)).fetchall()
+        rows = self._database.execute(
+            "SELECT party FROM member WHERE number = ? ORDER BY party", (number,)
+        ).fetchall()
         return [group for row in rows if (group := self.group(row["party"]))]
 
     def _one(self, query: str, *arguments: str) -> sqlite3.Row | None:

@@ -1,4 +1,4 @@
-"""A page without a browser: speaks the page's frames, so that the server's rules can be tested fast."""
+"""A page without a browser: it speaks the page's frames, for fast tests of the server's rules."""
 
 import asyncio
 import json
@@ -19,11 +19,26 @@ class FakePage:
         self.heard: list[Frame] = []
         self._sequence = 0
 
-    async def hello(self, creds: object = None, *, unsettled: dict[str, int] | None = None, version: str = "2.3000.1") -> None:
+    async def hello(
+        self,
+        creds: object = None,
+        *,
+        unsettled: dict[str, int] | None = None,
+        version: str = "2.3000.1",
+    ) -> None:
         """Say who this is."""
         acks = [{"id": id_, "ack": ack} for id_, ack in (unsettled or {}).items()]
         info = {"name": "Fake", "os": "Test"}
-        await self.say({"t": "hello", "device": self.device, "creds": creds, "unsettled": acks, "version": version, "info": info})
+        await self.say(
+            {
+                "t": "hello",
+                "device": self.device,
+                "creds": creds,
+                "unsettled": acks,
+                "version": version,
+                "info": info,
+            }
+        )
 
     async def say(self, frame: Frame) -> None:
         """Send a frame."""
@@ -32,11 +47,20 @@ class FakePage:
     async def send(self, message: str, to: str, body: str = "x") -> int:
         """Send a message; returns the call's number, to which the answer is an `re` frame."""
         self._sequence += 1
-        await self.say({"t": "msg", "seq": self._sequence, "id": message, "to": to, "body": body, "type": "chat"})
+        await self.say(
+            {
+                "t": "msg",
+                "seq": self._sequence,
+                "id": message,
+                "to": to,
+                "body": body,
+                "type": "chat",
+            }
+        )
         return self._sequence
 
     async def hear(self, kind: str = "", *, re: int | None = None, timeout: float = 5) -> Frame:
-        """Wait for the next frame of that kind (or the answer to that call), keeping those before it."""
+        """Wait for a frame of that kind (or the answer to that call); keep those before it."""
         async with asyncio.timeout(timeout):
             while True:
                 frame: Frame = json.loads(await self._socket.receive_str())
@@ -61,5 +85,8 @@ class FakePage:
 @asynccontextmanager
 async def fake_page(url: str, device: str) -> AsyncIterator[FakePage]:
     """A connected page that has not said hello yet."""
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/ws/chat", ssl=False) as socket:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{url}/ws/chat", ssl=False) as socket,
+    ):
         yield FakePage(socket, device)

@@ -63,13 +63,17 @@ class Ledger:
         """
         known = self.find(draft.number, draft.id, from_me=draft.from_me)
         if known is not None:
-            self._database.execute("UPDATE message SET repeats = repeats + 1 WHERE seq = ?", (known.seq,))
+            self._database.execute(
+                "UPDATE message SET repeats = repeats + 1 WHERE seq = ?", (known.seq,)
+            )
             return self._by_seq(known.seq), False
         values = asdict(draft)
         with self._database:
             self._database.execute("BEGIN")
             seq = self._database.execute(
-                f"INSERT INTO message ({', '.join(values)}) VALUES ({', '.join(':' + name for name in values)})", values
+                f"INSERT INTO message ({', '.join(values)})"
+                f" VALUES ({', '.join(':' + name for name in values)})",
+                values,
             ).lastrowid
             assert seq is not None
             self._make_due([(device, seq, 0) for device in due])
@@ -83,11 +87,14 @@ class Ledger:
         ).fetchone()
         return _message(row) if row else None
 
-    def messages(self, number: str, *, chat: str = "", direction: str = "", after: int = 0) -> list[Message]:
+    def messages(
+        self, number: str, *, chat: str = "", direction: str = "", after: int = 0
+    ) -> list[Message]:
         """An account's messages in order of arrival, all or some."""
         rows = self._database.execute(
             "SELECT * FROM message WHERE number = :number AND seq > :after"
-            " AND (:chat = '' OR chat = :chat) AND (:direction = '' OR from_me = (:direction = 'out')) ORDER BY seq",
+            " AND (:chat = '' OR chat = :chat)"
+            " AND (:direction = '' OR from_me = (:direction = 'out')) ORDER BY seq",
             {"number": number, "chat": chat, "direction": direction, "after": after},
         )
         return [_message(row) for row in rows]
@@ -101,7 +108,9 @@ class Ledger:
 
     def unsettled(self, below: int) -> list[Message]:
         """All messages of ours with less than that ack."""
-        rows = self._database.execute("SELECT * FROM message WHERE from_me AND ack < ? ORDER BY seq", (below,))
+        rows = self._database.execute(
+            "SELECT * FROM message WHERE from_me AND ack < ? ORDER BY seq", (below,)
+        )
         return [_message(row) for row in rows]
 
     def due(self, device: str) -> list[tuple[Message, bool]]:
@@ -115,8 +124,11 @@ class Ledger:
 
     def delivered(self, device: str, seqs: Sequence[int]) -> list[Message]:
         """A device has kept these; returns the messages."""
-        self._database.executemany("DELETE FROM pending WHERE device = ? AND seq = ?", [(device, seq) for seq in seqs])
-        return [self._by_seq(seq) for seq in seqs]
+        self._database.executemany(
+            "DELETE FROM pending WHERE device = ? AND seq = ?", [(device, seq) for seq in seqs]
+        )
+        rows = [self._row(seq) for seq in seqs]
+        return [_message(row) for row in rows if row]
 
     def give_history(self, device: str, number: str, newest: int) -> None:
         """Let a newly linked device have the newest messages of its account."""
@@ -130,14 +142,35 @@ class Ledger:
         self._database.execute("DELETE FROM pending WHERE device = ?", (device,))
 
     def _make_due(self, rows: list[tuple[str, int, int]]) -> None:
-        self._database.executemany("INSERT OR IGNORE INTO pending (device, seq, history) VALUES (?, ?, ?)", rows)
+        self._database.executemany(
+            "INSERT OR IGNORE INTO pending (device, seq, history) VALUES (?, ?, ?)", rows
+        )
 
     def _by_seq(self, seq: int) -> Message:
-        return _message(self._database.execute("SELECT * FROM message WHERE seq = ?", (seq,)).fetchone())
+        row = self._row(seq)
+        assert row is not None
+        return _message(row)
+
+    def _row(self, seq: int) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._database.execute(
+            "SELECT * FROM message WHERE seq = ?", (seq,)
+        ).fetchone()
+        return row
 
 
 def _message(row: sqlite3.Row) -> Message:
     return Message(
-        row["seq"], row["number"], row["id"], bool(row["from_me"]), row["chat"], row["author"], row["pushname"],
-        row["body"], row["type"], row["ts"], row["ack"], row["repeats"], row["device"],
+        row["seq"],
+        row["number"],
+        row["id"],
+        bool(row["from_me"]),
+        row["chat"],
+        row["author"],
+        row["pushname"],
+        row["body"],
+        row["type"],
+        row["ts"],
+        row["ack"],
+        row["repeats"],
+        row["device"],
     )

@@ -75,4 +75,6 @@ class Page:
         wid = request.query.get("wid", "")
         knobs = self._knobs.of(number=number_of(wid), device=request.query.get("device", ""))
         text = json.dumps({"knobs": knobs.plain(), "bundles": self._bundles})
-        return web.Response(text=text, content_type="application/json", headers={"Cache-Control": "no-store"})
+        return web.Response(
+            text=text, content_type="application/json", headers={"Cache-Control": "no-store"}
+        )

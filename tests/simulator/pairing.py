@@ -45,7 +45,7 @@ class Pairing:
         return self._refs.get(device)
 
     def page_of_qr(self, text: str) -> str | None:
-        """The page that shows this QR code: the full text, or the reference before its first comma."""
+        """The page that shows this QR code, given in full or up to its first comma."""
         ref = text.partition(",")[0]
         return next((device for device, shown in self._refs.items() if shown == ref), None)
 

@@ -5,11 +5,14 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiohttp
 
 T = TypeVar("T")
+
+# What the simulator answers is typed once, where it becomes one of the classes below.
+Json = Any
 
 
 class PhoneError(Exception):
@@ -79,7 +82,12 @@ class Phone:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         await self.close()
 
     async def close(self) -> None:
@@ -88,8 +96,10 @@ class Phone:
             await self._session.close()
             self._session = None
 
-    async def scan(self, code: str = "", *, number: str, device: str = "", pushname: str = "") -> str:
-        """Scan the QR text a page shows (or whatever page `device` shows); returns the device's id."""
+    async def scan(
+        self, code: str = "", *, number: str, device: str = "", pushname: str = ""
+    ) -> str:
+        """Scan the QR text a page shows (or what page `device` shows); returns the device's id."""
         answer = await self._do("scan", number=number, code=code, device=device, pushname=pushname)
         return str(answer["device"])
 
@@ -98,18 +108,36 @@ class Phone:
         return str((await self._do("enter", number=number, code=code, pushname=pushname))["device"])
 
     async def incoming(
-        self, number: str, sender: str, body: str, *, group: str = "", id: str = "", type: str = "chat",  # noqa: A002
-        ts: int = 0, history: bool = False,
+        self,
+        number: str,
+        sender: str,
+        body: str,
+        *,
+        group: str = "",
+        id: str = "",  # noqa: A002
+        type: str = "chat",  # noqa: A002
+        ts: int = 0,
+        history: bool = False,
     ) -> str:
         """Let `sender` write to the account; returns the message's bare id."""
         fields = {"group": group, "id": id, "type": type, "ts": ts, "history": history}
-        return str((await self._do("incoming", number=number, sender=sender, body=body, **fields))["id"])
+        return str(
+            (await self._do("incoming", number=number, sender=sender, body=body, **fields))["id"]
+        )
 
     async def messages(
-        self, number: str, *, chat: str = "", direction: str = "", id: str = "", after: int = 0  # noqa: A002
+        self,
+        number: str,
+        *,
+        chat: str = "",
+        direction: str = "",
+        id: str = "",  # noqa: A002
+        after: int = 0,
     ) -> list[Message]:
         """The account's messages in order of arrival."""
-        rows = await self._ask_list("messages", number=number, chat=chat, direction=direction, id=id, after=after)
+        rows = await self._ask(
+            "messages", number=number, chat=chat, direction=direction, id=id, after=after
+        )
         return [Message(**row) for row in rows]
 
     async def sent(self, number: str) -> list[Message]:
@@ -126,26 +154,34 @@ class Phone:
 
     async def devices(self, number: str = "") -> list[Device]:
         """The account's linked devices; without a number, all pages there are."""
-        return [Device(**row) for row in await self._ask_list("devices", number=number)]
+        return [Device(**row) for row in await self._ask("devices", number=number)]
 
     async def device(self, device: str) -> Device | None:
         """One page by its id."""
-        rows = await self._ask_list("devices", device=device)
+        rows = await self._ask("devices", device=device)
         return Device(**rows[0]) if rows else None
 
     async def unlink(self, number: str, *, device: str = "") -> list[str]:
         """Remove a linked device, or all of the account; returns which."""
         return list((await self._do("unlink", number=number, device=device))["unlinked"])
 
-    async def contact(self, number: str, *, name: str = "", registered: bool = True, lid_chat: bool = False) -> Contact:
+    async def contact(
+        self, number: str, *, name: str = "", registered: bool = True, lid_chat: bool = False
+    ) -> Contact:
         """Say something particular about a number."""
-        return Contact(**await self._do("contact", number=number, name=name, registered=registered, lid_chat=lid_chat))
+        return Contact(
+            **await self._do(
+                "contact", number=number, name=name, registered=registered, lid_chat=lid_chat
+            )
+        )
 
     async def group(self, subject: str, members: Sequence[str], *, id: str = "") -> str:  # noqa: A002
         """Make a group of these numbers; returns its address."""
         return str((await self._do("group", subject=subject, members=list(members), id=id))["id"])
 
-    async def config(self, *, number: str = "", device: str = "", **knobs: object) -> dict[str, object]:
+    async def config(
+        self, *, number: str = "", device: str = "", **knobs: object
+    ) -> dict[str, object]:
         """Turn knobs for all, one account or one device; returns all that hold."""
         return await self._do("config", number=number, device=device, **knobs)
 
@@ -161,7 +197,9 @@ class Phone:
         """Let the account's next sends vanish on their way."""
         await self._do("lose", number=number, count=count)
 
-    async def state(self, state: str, *, mode: str = "", number: str = "", device: str = "") -> None:
+    async def state(
+        self, state: str, *, mode: str = "", number: str = "", device: str = ""
+    ) -> None:
         """Tell pages a Socket state, and a Stream mode."""
         await self._do("state", state=state, mode=mode, number=number, device=device)
 
@@ -193,7 +231,9 @@ class Phone:
         """Wait until some page shows a QR code (with a reference not among these)."""
 
         async def shown() -> Device | None:
-            return next((d for d in await self.devices() if d.ref and d.ref not in other_than), None)
+            return next(
+                (d for d in await self.devices() if d.ref and d.ref not in other_than), None
+            )
 
         return await self.until(shown, "a QR code", timeout)
 
@@ -205,7 +245,9 @@ class Phone:
 
         return await self.until(ready, f"{number} to be ready", timeout)
 
-    async def wait_for_messages(self, number: str, count: int, *, direction: str = "out", timeout: float = 10) -> list[Message]:
+    async def wait_for_messages(
+        self, number: str, count: int, *, direction: str = "out", timeout: float = 10
+    ) -> list[Message]:
         """Wait until the account has so many messages of that direction."""
 
         async def there() -> list[Message] | None:
@@ -235,16 +277,14 @@ class Phone:
                 raise TimeoutError(f"waited {timeout} s for {what}")
             await asyncio.sleep(0.03)
 
-    async def _do(self, verb: str, **fields: object) -> dict[str, object]:  # pyright: ignore
+    async def _do(self, verb: str, **fields: object) -> Json:
         async with self._http().post(f"{self.url}/_sim/{verb}", json=fields, ssl=False) as answer:
             return await _checked(answer)
 
-    async def _ask(self, question: str, **query: str | int) -> dict[str, object]:
-        async with self._http().get(f"{self.url}/_sim/{question}", params=_given(query), ssl=False) as answer:
-            return await _checked(answer)
-
-    async def _ask_list(self, question: str, **query: str | int) -> list[dict[str, object]]:
-        async with self._http().get(f"{self.url}/_sim/{question}", params=_given(query), ssl=False) as answer:
+    async def _ask(self, question: str, **query: str | int) -> Json:
+        async with self._http().get(
+            f"{self.url}/_sim/{question}", params=_given(query), ssl=False
+        ) as answer:
             return await _checked(answer)
 
     def _http(self) -> aiohttp.ClientSession:
@@ -257,7 +297,7 @@ def _given(query: dict[str, str | int]) -> dict[str, str]:
     return {name: str(value) for name, value in query.items() if value not in ("", 0)}
 
 
-async def _checked(answer: aiohttp.ClientResponse):  # noqa: ANN202
+async def _checked(answer: aiohttp.ClientResponse) -> Json:
     body = await answer.json()
     if answer.status >= 400:
         raise PhoneError(answer.status, body["error"])

@@ -22,7 +22,9 @@ class SimulatorDiedError(Exception):
 class Simulator:
     """A simulator on one data folder. Its port stays the same when it is started again."""
 
-    def __init__(self, data: Path, knobs: dict[str, object] | None = None, *, port: int = 0) -> None:
+    def __init__(
+        self, data: Path, knobs: dict[str, object] | None = None, *, port: int = 0
+    ) -> None:
         self.data = data
         self.port = port
         self._knobs = knobs or {}
@@ -42,7 +44,8 @@ class Simulator:
     def chromium_flags(self) -> list[str]:
         """The flags that make web.whatsapp.com this simulator, and everything else nothing."""
         return [
-            f"--host-resolver-rules=MAP {HOST} 127.0.0.1:{self.port}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            f"--host-resolver-rules=MAP {HOST} 127.0.0.1:{self.port}, MAP * ~NOTFOUND,"
+            " EXCLUDE 127.0.0.1",
             f"--ignore-certificate-errors-spki-list={self.pin}",
         ]
 

@@ -48,6 +48,8 @@ class Receipts:
         if knobs.ack_reorder:
             steps = [(READ + 1 - ack, delay) for ack, delay in steps]
         for ack, delay in steps:
+            if ack <= message.ack:
+                continue  # given before, in an earlier life
             await asyncio.sleep(delay / 1000)
             up_to = self._knobs.of(number=message.number, device=message.device).ack_up_to
             if ack <= up_to:

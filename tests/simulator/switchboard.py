@@ -5,8 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tests.simulator.connection import Connection, Frame
-from tests.simulator.directory import Device, Directory, Group, lid_of, number_of
+from tests.simulator import frames
+from tests.simulator.connection import Connection
+from tests.simulator.directory import Device, Directory, lid_of, number_of
+from tests.simulator.frames import Frame
 from tests.simulator.knobs import KnobBoard
 from tests.simulator.ledger import Draft, Ledger, Message
 from tests.simulator.pairing import Pairing
@@ -32,14 +34,16 @@ class Switchboard:
 
     # Coming and going.
 
-    def hello(self, connection: Connection, *, token: str | None, version: str, acks: Mapping[str, int]) -> None:
+    def hello(
+        self, connection: Connection, *, token: str | None, version: str, acks: Mapping[str, int]
+    ) -> None:
         """A page has connected: an unlinked one is shown QR codes, a linked one is let in."""
         linked = self.directory.device(connection.device)
         knobs = self.knobs.of(number=linked.number if linked else None, device=connection.device)
         if knobs.refuse_sockets:
             connection.close()
             return
-        if version < knobs.min_version:
+        if _parts(version) < _parts(knobs.min_version):
             connection.push({"t": "deprecated"})
             return
         if not self._admit(connection, knobs.conflict):
@@ -64,12 +68,22 @@ class Switchboard:
         """The phone of that number has let a page in."""
         self.pairing.stop(device)
         info = self.connections[device].info
-        linked = self.directory.link(device, number, pushname=pushname, name=f"{info.get('name')} ({info.get('os')})")
+        linked = self.directory.link(
+            device, number, pushname=pushname, name=f"{info.get('name')} ({info.get('os')})"
+        )
         self.ledger.forget_device(device)
-        self.ledger.give_history(device, number, self.knobs.of(number=number, device=device).history)
-        self.push(device, {"t": "pair-success", "creds": self.directory.credentials(linked)})
+        self.ledger.give_history(
+            device, number, self.knobs.of(number=number, device=device).history
+        )
+        self.push(device, frames.pair_success(linked, self.directory.pushname(number)))
         self._catch_up(linked, {})
         return linked
+
+    def forget_all(self) -> None:
+        """Nothing is known any more: pages that think they are linked hear otherwise."""
+        self.losing.clear()
+        for connection in self.connections.values():
+            connection.close()
 
     def forget(self, device: str) -> None:
         """A device is no longer linked."""
@@ -93,7 +107,7 @@ class Switchboard:
 
     def _catch_up(self, device: Device, acks: Mapping[str, int]) -> None:
         """Tell a page what it missed: its groups, messages in order, receipts of its own."""
-        groups = [self._plain_group(group) for group in self.directory.groups_of(device.number)]
+        groups = [frames.group(group) for group in self.directory.groups_of(device.number)]
         self.push(device.id, {"t": "groups", "groups": groups})
         due = self.ledger.due(device.id)
         self.push(device.id, {"t": "offline", "count": len(due)})
@@ -108,7 +122,9 @@ class Switchboard:
 
     # Messages.
 
-    def send(self, connection: Connection, seq: int, message_id: str, to: str, body: str, kind: str) -> None:
+    def send(
+        self, connection: Connection, seq: int, message_id: str, to: str, body: str, kind: str
+    ) -> None:
         """A page sends: take the message once, however often it comes, and let it be answered."""
         device = self.directory.device(connection.device)
         if device is None:
@@ -121,11 +137,21 @@ class Switchboard:
             connection.push({"re": seq, "error": error})
             return
         draft = Draft(
-            device.number, message_id, from_me=True, chat=to, body=body, type=kind, ts=int(time.time()), ack=0,
+            device.number,
+            message_id,
+            from_me=True,
+            chat=to,
+            body=body,
+            type=kind,
+            ts=int(time.time()),
+            ack=0,
             author=lid_of(device.number) if to.endswith("@g.us") else "",
-            pushname=self.directory.pushname(device.number), device=device.id,
+            pushname=self.directory.pushname(device.number),
+            device=device.id,
         )
-        others = [other.id for other in self.directory.devices(device.number) if other.id != device.id]
+        others = [
+            other.id for other in self.directory.devices(device.number) if other.id != device.id
+        ]
         message, new = self.ledger.take(draft, due=others)
         connection.answers[message.id] = seq
         if new:
@@ -137,7 +163,15 @@ class Switchboard:
         self.receipts.begin(message)
 
     def receive(
-        self, number: str, sender: str, body: str, *, group: str = "", message_id: str = "", kind: str = "chat", ts: int | None = None,
+        self,
+        number: str,
+        sender: str,
+        body: str,
+        *,
+        group: str = "",
+        message_id: str = "",
+        kind: str = "chat",
+        ts: int | None = None,
         silent: bool = False,
     ) -> tuple[Message, bool]:
         """Somebody sends to an account: every linked device gets it, now or when it connects.
@@ -146,8 +180,14 @@ class Switchboard:
         """
         contact = self.directory.contact(sender)
         draft = Draft(
-            number, message_id or secrets.token_hex(10).upper(), from_me=False, chat=group or contact.chat, body=body, type=kind,
-            ts=int(time.time()) if ts is None else ts, author=contact.lid if group else "",
+            number,
+            message_id or secrets.token_hex(10).upper(),
+            from_me=False,
+            chat=group or contact.chat,
+            body=body,
+            type=kind,
+            ts=int(time.time()) if ts is None else ts,
+            author=contact.lid if group else "",
             pushname=self.directory.pushname(sender) or sender,
         )
         due = [] if silent else [device.id for device in self.directory.devices(number)]
@@ -170,19 +210,14 @@ class Switchboard:
 
     # Questions of a page.
 
-    def exists(self, wid: str) -> dict[str, object]:
+    def exists(self, wid: str) -> Frame:
         """Whether an address is on WhatsApp, and its two forms."""
-        contact = self.directory.contact(number_of(wid))
-        return {"exists": contact.registered, "wid": contact.wid, "lid": contact.lid, "chat": contact.chat}
+        return frames.exists(self.directory.contact(number_of(wid)))
 
-    def group(self, group_id: str) -> dict[str, object]:
+    def group(self, group_id: str) -> Frame:
         """A group's subject and participants."""
         group = self.directory.group(group_id)
-        return self._plain_group(group) if group else {"error": "item-not-found"}
-
-    @staticmethod
-    def _plain_group(group: Group) -> dict[str, object]:
-        return {"id": group.id, "subject": group.subject, "participants": [lid_of(member) for member in group.members]}
+        return frames.group(group) if group else {"error": "item-not-found"}
 
     def _refusal(self, chat: str) -> str:
         if chat.endswith("@g.us"):
@@ -196,18 +231,16 @@ class Switchboard:
         for number in recipients:
             if number != message.number and self.directory.is_account(number):
                 self.receive(
-                    number, message.number, message.body, group=group.id if group else "", message_id=message.id, kind=message.type
+                    number,
+                    message.number,
+                    message.body,
+                    group=group.id if group else "",
+                    message_id=message.id,
+                    kind=message.type,
                 )
 
     def _deliver(self, device: str, message: Message, *, history: bool = False) -> None:
-        frame: Frame = {
-            "t": "msg", "seq": message.seq, "id": message.id, "from_me": message.from_me, "chat": message.chat, "author": message.author,
-            "pushname": message.pushname, "body": message.body, "type": message.type, "ts": message.ts, "ack": message.ack,
-            "history": history,
-        }
-        if message.chat.endswith("@lid"):
-            frame |= {"lid": message.chat, "phone": f"{number_of(message.chat)}@c.us"}
-        self.push(device, frame)
+        self.push(device, frames.message(message, history=history))
 
     def _tell_receipt(self, message: Message, ack: int, *, only: str = "") -> None:
         for device in self.directory.devices(message.number):
@@ -216,8 +249,12 @@ class Switchboard:
             connection = self.connections.get(device.id)
             if connection is None:
                 continue
-            # The first receipt is the answer to the page that sent; the others hear it as a receipt.
+            # The first is the answer to the page that sent; the other devices hear a receipt.
             if ack == 1 and (seq := connection.answers.pop(message.id, None)) is not None:
                 connection.push({"re": seq, "ts": message.ts})
             else:
-                connection.push({"t": "receipt", "chat": message.chat, "ids": [message.id], "ack": ack, "ts": int(time.time())})
+                connection.push(frames.receipt(message, ack, int(time.time())))
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]

@@ -7,10 +7,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.simulator import control
 from tests.simulator.certificate import pin_of_url
-from tests.simulator.control import Questions, Verbs
 from tests.simulator.phone import PhoneError
 from tests.simulator.process import ROOT, Simulator
+from tests.simulator.questions import Questions
+from tests.simulator.verbs import Verbs
 
 
 @pytest.mark.parametrize(
@@ -34,14 +36,19 @@ from tests.simulator.process import ROOT, Simulator
         ("config", '{"boot_ms": "soon"}', 400, "knob 'boot_ms' takes"),
     ],
 )
-async def test_what_is_wrong_with_a_request_is_said(server: Simulator, verb: str, body: str, status: int, reason: str) -> None:
-    async with aiohttp.ClientSession() as http, http.post(f"{server.url}/_sim/{verb}", data=body, ssl=False) as answer:
+async def test_what_is_wrong_with_a_request_is_said(
+    server: Simulator, verb: str, body: str, status: int, reason: str
+) -> None:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{server.url}/_sim/{verb}", data=body, ssl=False) as answer,
+    ):
         assert answer.status == status
         assert reason in (await answer.json()).get("error", "")
 
 
 def test_every_verb_and_question_is_in_the_table() -> None:
-    table = sys.modules["tests.simulator.control"].__doc__ or ""
+    table = control.__doc__ or ""
 
     for kind in (Verbs, Questions):
         for name in vars(kind):
@@ -54,7 +61,11 @@ async def test_knobs_hold_for_all_for_an_account_or_for_a_device(server: Simulat
     await phone.config(number="1555", boot_ms=2)
     await phone.config(device="abc", boot_ms=3)
 
-    holds = [await phone.config(), await phone.config(number="1555"), await phone.config(number="1555", device="abc")]
+    holds = [
+        await phone.config(),
+        await phone.config(number="1555"),
+        await phone.config(number="1555", device="abc"),
+    ]
     assert [knobs["boot_ms"] for knobs in holds] == [1, 2, 3]
 
     await phone.reset()
@@ -76,7 +87,9 @@ async def test_a_port_in_use_is_one_clear_line(server: Simulator, tmp_path: Path
     code, _, errors = await _run("--port", str(server.port), "--data", str(tmp_path / "other"))
 
     assert code == 1
-    assert errors.splitlines() == [f"cannot listen on 127.0.0.1:{server.port}: Address already in use"]
+    assert errors.splitlines() == [
+        f"cannot listen on 127.0.0.1:{server.port}: Address already in use"
+    ]
 
 
 @pytest.mark.parametrize("config", ["{", "[]", '{"colour": "red"}'])
@@ -100,7 +113,9 @@ async def main():
     os.kill(os.getpid(), 9)
 asyncio.run(main())
 """
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", starter, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", starter, cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
     port = int((await process.communicate())[0])
 
     async with asyncio.timeout(5):
@@ -114,7 +129,10 @@ asyncio.run(main())
 
 
 async def test_the_phone_has_a_page_of_its_own(server: Simulator) -> None:
-    async with aiohttp.ClientSession() as http, http.get(f"{server.url}/_sim/phone", ssl=False) as answer:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{server.url}/_sim/phone", ssl=False) as answer,
+    ):
         assert answer.content_type == "text/html"
         assert "Phone" in await answer.text()
 

@@ -16,7 +16,9 @@ SOCKET = "(state) => window.WPP && WPP.whatsapp.Socket.state === state"
 ACK = "(key) => WPP.whatsapp.MsgStore.get(key).ack"
 
 
-async def test_a_message_whose_ack_was_lost_is_sent_again_and_counted_once(server: Simulator, tab: Tab) -> None:
+async def test_a_message_whose_ack_was_lost_is_sent_again_and_counted_once(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
     await server.phone.config(ack_up_to=0)
     sent = await tab.send(CHAT, "did you get it?", wait=False)
@@ -33,7 +35,9 @@ async def test_a_message_whose_ack_was_lost_is_sent_again_and_counted_once(serve
     assert tab.complaints == []
 
 
-async def test_a_message_that_vanished_on_its_way_is_sent_again_by_the_page(server: Simulator, tab: Tab) -> None:
+async def test_a_message_that_vanished_on_its_way_is_sent_again_by_the_page(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
     await server.phone.lose(ME)
     sent = await tab.send(CHAT, "lost", wait=False)
@@ -45,7 +49,9 @@ async def test_a_message_that_vanished_on_its_way_is_sent_again_by_the_page(serv
     assert await server.phone.repeats(ME) == 0
 
 
-async def test_an_unsent_message_survives_a_killed_browser_and_goes_out_by_itself(server: Simulator, tmp_path: Path) -> None:
+async def test_an_unsent_message_survives_a_killed_browser_and_goes_out_by_itself(
+    server: Simulator, tmp_path: Path
+) -> None:
     profile = tmp_path / "profile"
     async with chromium(server, profile) as browser:
         tab = await browser.tab()
@@ -68,7 +74,9 @@ async def test_an_unsent_message_survives_a_killed_browser_and_goes_out_by_itsel
     assert [message.body for message in await server.phone.sent(ME)] == ["written offline"]
 
 
-async def test_a_killed_simulator_still_knows_its_devices_and_messages(server: Simulator, tab: Tab) -> None:
+async def test_a_killed_simulator_still_knows_its_devices_and_messages(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
     await server.phone.config(ack_up_to=1)
     before = await tab.send(CHAT, "before")
@@ -88,10 +96,15 @@ async def test_a_killed_simulator_still_knows_its_devices_and_messages(server: S
     assert await tab.run("() => WPP.whatsapp.Stream.mode") == "MAIN"
 
 
-async def test_receipts_in_the_wrong_order_never_take_an_ack_back(server: Simulator, tab: Tab) -> None:
+async def test_receipts_in_the_wrong_order_never_take_an_ack_back(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
     await server.phone.config(ack_reorder=True)
-    await tab.run("() => { window.acks = []; WPP.whatsapp.MsgStore.on('change:ack', (message, ack) => acks.push(ack)); }")
+    await tab.run(
+        "() => { window.acks = [];"
+        " WPP.whatsapp.MsgStore.on('change:ack', (message, ack) => acks.push(ack)); }"
+    )
 
     sent = await tab.send(CHAT, "backwards")
 
@@ -100,7 +113,9 @@ async def test_receipts_in_the_wrong_order_never_take_an_ack_back(server: Simula
     assert (await server.phone.sent(ME))[0].ack == 3
 
 
-async def test_what_came_while_away_is_delivered_in_order_and_counted(server: Simulator, tmp_path: Path) -> None:
+async def test_what_came_while_away_is_delivered_in_order_and_counted(
+    server: Simulator, tmp_path: Path
+) -> None:
     profile = tmp_path / "profile"
     async with chromium(server, profile) as browser:
         await link(server, await browser.tab())
@@ -110,14 +125,19 @@ async def test_what_came_while_away_is_delivered_in_order_and_counted(server: Si
     async with chromium(server, profile) as browser:
         tab = await browser.tab()
         await tab.ready()
-        bodies = await tab.run("(chat) => WPP.chat.get(chat).msgs.map((message) => message.body)", CHAT)
+        bodies = await tab.run(
+            "(chat) => WPP.chat.get(chat).msgs.map((message) => message.body)", CHAT
+        )
         assert bodies == [str(n) for n in range(20)]
-        assert await tab.run("() => require('WAWebOfflineHandler').OfflineMessageHandler.getOfflineDeliveryProgress()") == 100
+        handler = "require('WAWebOfflineHandler').OfflineMessageHandler"
+        assert await tab.run(f"() => {handler}.getOfflineDeliveryProgress()") == 100
 
     assert {message.ack for message in await server.phone.messages(ME)} == {2}
 
 
-async def test_the_older_of_two_pages_of_one_device_is_told_conflict_and_can_take_over(server: Simulator, tmp_path: Path) -> None:
+async def test_the_older_of_two_pages_of_one_device_is_told_conflict_and_can_take_over(
+    server: Simulator, tmp_path: Path
+) -> None:
     profile = tmp_path / "profile"
     async with chromium(server, profile) as browser:
         older = await browser.tab()
@@ -134,7 +154,9 @@ async def test_the_older_of_two_pages_of_one_device_is_told_conflict_and_can_tak
 
 
 @pytest.mark.parametrize("state", ["TOS_BLOCK", "SMB_TOS_BLOCK"])
-async def test_a_blocked_account_is_told_at_once_and_at_the_next_login(server: Simulator, tab: Tab, state: str) -> None:
+async def test_a_blocked_account_is_told_at_once_and_at_the_next_login(
+    server: Simulator, tab: Tab, state: str
+) -> None:
     await link(server, tab)
 
     await server.phone.block(ME, state)
@@ -148,7 +170,9 @@ async def test_a_blocked_account_is_told_at_once_and_at_the_next_login(server: S
     await tab.ready()
 
 
-async def test_a_version_that_is_too_old_is_refused_until_a_reload_brings_a_newer_one(server: Simulator, tab: Tab) -> None:
+async def test_a_version_that_is_too_old_is_refused_until_a_reload_brings_a_newer_one(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
 
     await server.phone.config(min_version="2.3000.2000000000")
@@ -163,7 +187,9 @@ async def test_a_version_that_is_too_old_is_refused_until_a_reload_brings_a_newe
     assert await tab.events("conn.needs_update") == [None]
 
 
-async def test_an_unreachable_whatsapp_answers_neither_page_nor_socket(server: Simulator, tab: Tab) -> None:
+async def test_an_unreachable_whatsapp_answers_neither_page_nor_socket(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
 
     await server.phone.config(unreachable=True)
@@ -187,20 +213,32 @@ async def test_a_page_can_be_stuck_for_ever(server: Simulator, tab: Tab, where: 
 
     if where == "sync":
         await tab.until(SOCKET, "CONNECTED")
-    assert await tab.run("() => WPP.whatsapp.Stream.mode || null") == {"boot": None, "sync": "SYNCING"}[where]
+    assert (
+        await tab.run("() => WPP.whatsapp.Stream.mode || null")
+        == {"boot": None, "sync": "SYNCING"}[where]
+    )
     with pytest.raises(TimeoutError):
         await server.phone.wait_until_ready(ME, timeout=0.5)
 
 
 async def test_late_modules_and_long_gaps_do_not_kill_a_library_that_waits(tmp_path: Path) -> None:
-    late = QUICK | {"gap_ms": 900, "late_modules": ["WAWebSocketModel", "WAWebMsgCollection"], "late_ms": 500}
-    async with simulator(tmp_path / "simulator", **late) as server, chromium(server, tmp_path / "profile") as browser:
+    late = QUICK | {
+        "gap_ms": 900,
+        "late_modules": ["WAWebSocketModel", "WAWebMsgCollection"],
+        "late_ms": 500,
+    }
+    async with (
+        simulator(tmp_path / "simulator", **late) as server,
+        chromium(server, tmp_path / "profile") as browser,
+    ):
         tab = await browser.tab()
         await link(server, tab)
         assert (await tab.send(CHAT, "slow"))["ack"] == 1
 
 
-async def test_a_page_that_hangs_answers_nothing_until_it_is_let_go(server: Simulator, tab: Tab) -> None:
+async def test_a_page_that_hangs_answers_nothing_until_it_is_let_go(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
 
     await server.phone.hang(ME, ms=1500)
@@ -211,7 +249,10 @@ async def test_a_page_that_hangs_answers_nothing_until_it_is_let_go(server: Simu
 
 
 async def test_each_device_may_misbehave_on_its_own(server: Simulator, tmp_path: Path) -> None:
-    async with chromium(server, tmp_path / "one") as first, chromium(server, tmp_path / "two") as second:
+    async with (
+        chromium(server, tmp_path / "one") as first,
+        chromium(server, tmp_path / "two") as second,
+    ):
         one = await first.tab()
         await link(server, one)
         two = await second.tab()

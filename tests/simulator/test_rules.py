@@ -15,7 +15,9 @@ CHAT = f"{ALICE}@c.us"
 
 
 @asynccontextmanager
-async def linked(server: Simulator, device: str, number: str = ME) -> AsyncIterator[tuple[FakePage, object]]:
+async def linked(
+    server: Simulator, device: str, number: str = ME
+) -> AsyncIterator[tuple[FakePage, object]]:
     """A page that has been scanned and has caught up, with its credentials."""
     async with fake_page(server.url, device) as page:
         await page.hello()
@@ -59,10 +61,16 @@ async def test_messages_wait_for_a_device_until_it_has_kept_them(server: Simulat
     async with fake_page(server.url, "one") as page:
         await page.hello(creds)
         assert [frame["body"] for frame in await page.caught_up()] == ["b", "c"]
-    assert [message.body for message in await server.phone.messages(ME, direction="in")] == ["a", "b", "c"]
+    assert [message.body for message in await server.phone.messages(ME, direction="in")] == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
-async def test_every_linked_device_gets_every_message_and_what_the_others_send(server: Simulator) -> None:
+async def test_every_linked_device_gets_every_message_and_what_the_others_send(
+    server: Simulator,
+) -> None:
     async with linked(server, "one") as (one, _), linked(server, "two") as (two, _):
         await server.phone.incoming(ME, ALICE, "hi")
         assert [(await page.hear("msg"))["body"] for page in (one, two)] == ["hi", "hi"]
@@ -74,7 +82,9 @@ async def test_every_linked_device_gets_every_message_and_what_the_others_send(s
     assert len(await server.phone.devices(ME)) == 2
 
 
-async def test_a_newly_linked_device_is_given_the_newest_messages_as_history(server: Simulator) -> None:
+async def test_a_newly_linked_device_is_given_the_newest_messages_as_history(
+    server: Simulator,
+) -> None:
     await server.phone.config(history=2)
     async with linked(server, "one") as (page, _):
         await page.hear(re=await page.send("A", CHAT, "old"))
@@ -86,7 +96,10 @@ async def test_a_newly_linked_device_is_given_the_newest_messages_as_history(ser
         await server.phone.scan(str((await page.hear("ref"))["ref"]), number=ME)
         given = await page.caught_up()
 
-    assert [(frame["body"], frame["history"]) for frame in given] == [("newer", True), ("newest", True)]
+    assert [(frame["body"], frame["history"]) for frame in given] == [
+        ("newer", True),
+        ("newest", True),
+    ]
 
 
 async def test_receipts_missed_while_away_are_told_at_the_next_hello(server: Simulator) -> None:
@@ -101,12 +114,18 @@ async def test_receipts_missed_while_away_are_told_at_the_next_hello(server: Sim
     assert (receipt["ids"], receipt["ack"]) == (["A"], 3)
 
 
-async def test_a_message_to_another_account_of_the_simulator_arrives_there(server: Simulator) -> None:
+async def test_a_message_to_another_account_of_the_simulator_arrives_there(
+    server: Simulator,
+) -> None:
     async with linked(server, "one") as (mine, _), linked(server, "two", ALICE) as (theirs, _):
         await mine.send("A", CHAT, "over here")
         arrived = await theirs.hear("msg")
 
-    assert (arrived["body"], arrived["chat"], arrived["from_me"]) == ("over here", f"{ME}@c.us", False)
+    assert (arrived["body"], arrived["chat"], arrived["from_me"]) == (
+        "over here",
+        f"{ME}@c.us",
+        False,
+    )
 
 
 async def test_withheld_acks_are_given_one_by_one_or_released(server: Simulator) -> None:
@@ -126,7 +145,9 @@ async def test_withheld_acks_are_given_one_by_one_or_released(server: Simulator)
 async def test_a_number_or_a_group_that_does_not_exist_refuses_messages(server: Simulator) -> None:
     await server.phone.contact(BOB, registered=False)
     async with linked(server, "one") as (page, _):
-        assert (await page.hear(re=await page.send("A", f"{BOB}@c.us")))["error"] == "not-on-whatsapp"
+        assert (await page.hear(re=await page.send("A", f"{BOB}@c.us")))[
+            "error"
+        ] == "not-on-whatsapp"
         assert (await page.hear(re=await page.send("B", "1@g.us")))["error"] == "item-not-found"
 
     assert await server.phone.sent(ME) == []

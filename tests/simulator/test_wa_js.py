@@ -13,7 +13,8 @@ pytestmark = pytest.mark.browser
 ME, ALICE, BOB = "15550001111", "15557654321", "15558887777"
 CHAT = f"{ALICE}@c.us"
 
-BODIES = "(chat, options) => WPP.chat.getMessages(chat, options).then((found) => found.map((message) => message.body))"
+BODIES = """(chat, options) => WPP.chat.getMessages(chat, options)
+    .then((found) => found.map((message) => message.body))"""
 
 
 async def link(server: Simulator, tab: Tab, number: str = ME) -> None:
@@ -40,20 +41,37 @@ async def test_a_session_lives_from_qr_to_unlinking(tmp_path: Path) -> None:
             await phone.scan(code, number=ME, pushname="Me")
             await tab.ready()
             assert await tab.run("() => String(WPP.conn.getMyUserId())") == f"{ME}@c.us"
-            assert await tab.run("() => WPP.conn.getStreamData()") == {"mode": "MAIN", "info": "NORMAL"}
-            assert await tab.run("() => [WPP.isReady, WPP.isFullReady, WPP.conn.isMainReady()]") == [True] * 3
-            assert [name for name in ("conn.authenticated", "conn.main_ready") if not await tab.events(name)] == []
+            assert await tab.run("() => WPP.conn.getStreamData()") == {
+                "mode": "MAIN",
+                "info": "NORMAL",
+            }
+            assert (
+                await tab.run("() => [WPP.isReady, WPP.isFullReady, WPP.conn.isMainReady()]")
+                == [True] * 3
+            )
+            assert [
+                name
+                for name in ("conn.authenticated", "conn.main_ready")
+                if not await tab.events(name)
+            ] == []
 
             sent = await tab.send(CHAT, "hello")
             assert sent["sendMsgResult"]["messageSendResult"] == "OK"
             await phone.wait_for_ack(ME, bare(sent["id"]), 3)
             await tab.until("(id) => WPP.whatsapp.MsgStore.get(id).ack === 3", sent["id"])
-            acks = [event["ack"] for event in await tab.events("chat.msg_ack_change") if sent["id"] in event["ids"]]
+            acks = [
+                event["ack"]
+                for event in await tab.events("chat.msg_ack_change")
+                if sent["id"] in event["ids"]
+            ]
             assert acks == [1, 2, 3]
 
             received = await phone.incoming(ME, ALICE, "hi there")
             await tab.until("(id) => !!WPP.whatsapp.MsgStore.get(id)", f"false_{CHAT}_{received}")
-            assert [event["body"] for event in await tab.events("chat.new_message")] == ["hello", "hi there"]
+            assert [event["body"] for event in await tab.events("chat.new_message")] == [
+                "hello",
+                "hi there",
+            ]
             assert tab.complaints == []
 
         await phone.incoming(ME, ALICE, "while away")
@@ -77,7 +95,10 @@ async def test_a_client_can_log_out(server: Simulator, tab: Tab) -> None:
 
     # The page leaves 0.3 s after it says so: keep what was heard until then.
     await tab.run("() => { WPP.on('conn.logout', () => { document.title = 'heard'; }); }")
-    assert await tab.run("() => WPP.conn.logout().then((done) => [done, document.title])") == [True, "heard"]
+    assert await tab.run("() => WPP.conn.logout().then((done) => [done, document.title])") == [
+        True,
+        "heard",
+    ]
     reasons = await tab.events("conn.logout_reason")
 
     await tab.qr()
@@ -88,14 +109,19 @@ async def test_a_client_can_log_out(server: Simulator, tab: Tab) -> None:
 
 async def test_an_unscanned_code_is_replaced_until_none_is_left(tmp_path: Path) -> None:
     quick = {"boot_ms": 20, "gap_ms": 20, "filler": 200, "qr_ttl": 1.0, "qr_max": 3}
-    async with simulator(tmp_path / "simulator", **quick) as server, chromium(server, tmp_path / "profile") as browser:
+    async with (
+        simulator(tmp_path / "simulator", **quick) as server,
+        chromium(server, tmp_path / "profile") as browser,
+    ):
         tab = await browser.tab()
         first = await tab.qr()
 
         await tab.until("() => WPP.whatsapp.Socket.state === 'UNPAIRED_IDLE'")
 
         assert await tab.events("conn.qrcode_idle") == [None]
-        assert len({event["ref"] for event in await tab.events("conn.auth_code_change") if event}) == 3
+        assert (
+            len({event["ref"] for event in await tab.events("conn.auth_code_change") if event}) == 3
+        )
         with pytest.raises(PhoneError, match="no page shows this QR code"):
             await server.phone.scan(first, number=ME)
 
@@ -117,9 +143,12 @@ async def test_a_device_is_linked_by_a_code_typed_on_the_phone(server: Simulator
     assert tab.complaints == []
 
 
-async def test_a_message_goes_out_under_the_id_that_was_chosen_for_it(server: Simulator, tab: Tab) -> None:
+async def test_a_message_goes_out_under_the_id_that_was_chosen_for_it(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
-    send = """(chat, key) => WPP.chat.sendTextMessage(chat, 'mine', {createChat: true, messageId: key, waitForAck: true})
+    send = """(chat, key) => WPP.chat
+        .sendTextMessage(chat, 'mine', {createChat: true, messageId: key, waitForAck: true})
         .then((sent) => sent.id, (error) => error.code)"""
 
     sent = await tab.run(send, CHAT, f"true_{CHAT}_3EB0CHOSEN")
@@ -128,7 +157,9 @@ async def test_a_message_goes_out_under_the_id_that_was_chosen_for_it(server: Si
     assert sent == f"true_{CHAT}_3EB0CHOSEN"
     assert elsewhere == "message_key_remote_id_is_not_same_of_chat"
     assert [message.id for message in await server.phone.sent(ME)] == ["3EB0CHOSEN"]
-    assert await tab.run("(key) => WPP.chat.getMessageById(key).then((m) => m.body)", sent) == "mine"
+    assert (
+        await tab.run("(key) => WPP.chat.getMessageById(key).then((m) => m.body)", sent) == "mine"
+    )
     missing = "(key) => WPP.chat.getMessageById(key).catch((error) => error.code)"
     assert await tab.run(missing, f"true_{CHAT}_3EB0NEVER") == "msg_not_found"
 
@@ -141,9 +172,14 @@ async def test_a_chat_can_be_looked_through_in_both_directions(server: Simulator
     assert await tab.run(BODIES, CHAT, {"count": -1}) == ["0", "1", "2", "3", "4", "5"]
     assert await tab.run(BODIES, CHAT, {"count": 2}) == ["4", "5"]
     assert await tab.run(BODIES, CHAT, {"count": 2, "id": keys[3]}) == ["1", "2"]
-    assert await tab.run(BODIES, CHAT, {"count": 2, "id": keys[3], "direction": "after"}) == ["4", "5"]
+    assert await tab.run(BODIES, CHAT, {"count": 2, "id": keys[3], "direction": "after"}) == [
+        "4",
+        "5",
+    ]
     assert await tab.run(BODIES, CHAT, {"count": 5, "id": keys[5], "direction": "after"}) == []
-    assert await tab.run("() => WPP.chat.list().then((chats) => chats.map((chat) => [String(chat.id), chat.unreadCount]))") == [[CHAT, 6]]
+    chats = """() => WPP.chat.list()
+        .then((all) => all.map((chat) => [String(chat.id), chat.unreadCount]))"""
+    assert await tab.run(chats) == [[CHAT, 6]]
     assert tab.complaints == []
 
 
@@ -186,15 +222,20 @@ async def test_a_chat_asked_for_by_number_may_live_under_a_lid(server: Simulator
 async def test_a_number_that_is_not_on_whatsapp_is_told_apart(server: Simulator, tab: Tab) -> None:
     await server.phone.contact(BOB, registered=False)
     await link(server, tab)
-    exists = "(number) => WPP.contact.queryExists(number).then((found) => found && String(found.wid))"
+    exists = (
+        "(number) => WPP.contact.queryExists(number).then((found) => found && String(found.wid))"
+    )
 
     assert await tab.run(exists, CHAT) == CHAT
     assert await tab.run(exists, f"{BOB}@c.us") is None
-    send = "(chat) => WPP.chat.sendTextMessage(chat, 'x', {createChat: true}).catch((error) => error.message)"
+    send = """(chat) => WPP.chat.sendTextMessage(chat, 'x', {createChat: true})
+        .catch((error) => error.message)"""
     assert await tab.run(send, f"{BOB}@c.us") == "No LID for user"
 
 
-async def test_a_group_is_written_to_and_heard_from_with_participants(server: Simulator, tab: Tab) -> None:
+async def test_a_group_is_written_to_and_heard_from_with_participants(
+    server: Simulator, tab: Tab
+) -> None:
     group = await server.phone.group("Friends", [ME, ALICE])
     await link(server, tab)
 
@@ -202,29 +243,45 @@ async def test_a_group_is_written_to_and_heard_from_with_participants(server: Si
     received = await server.phone.incoming(ME, ALICE, "hello you", group=group)
 
     assert sent["id"] == f"true_{group}_{bare(sent['id'])}_9{ME}@lid"
-    await tab.until("(key) => !!WPP.whatsapp.MsgStore.get(key)", f"false_{group}_{received}_9{ALICE}@lid")
+    await tab.until(
+        "(key) => !!WPP.whatsapp.MsgStore.get(key)", f"false_{group}_{received}_9{ALICE}@lid"
+    )
     await tab.until("(key) => WPP.whatsapp.MsgStore.get(key).ack === 3", sent["id"])
-    assert [m.get("author") for m in await tab.events("chat.new_message")] == [None, f"9{ALICE}@lid"]
-    participants = "(group) => WPP.group.getParticipants(group).then((all) => all.map((one) => String(one.id)).sort())"
+    assert [m.get("author") for m in await tab.events("chat.new_message")] == [
+        None,
+        f"9{ALICE}@lid",
+    ]
+    participants = """(group) => WPP.group.getParticipants(group)
+        .then((all) => all.map((one) => String(one.id)).sort())"""
     assert await tab.run(participants, group) == [f"9{ME}@lid", f"9{ALICE}@lid"]
     assert tab.complaints == []
 
 
-async def test_a_module_of_a_lazy_bundle_is_fetched_when_it_is_needed(server: Simulator, tab: Tab) -> None:
+async def test_a_module_of_a_lazy_bundle_is_fetched_when_it_is_needed(
+    server: Simulator, tab: Tab
+) -> None:
     await link(server, tab)
     sent = await tab.send(CHAT, "pass it on")
 
     assert not await tab.run("() => 'WAWebChatForwardMessage' in require('__debug').modulesMap")
-    await tab.run("(to, id) => WPP.chat.forwardMessage(to, id).then(() => true)", f"{BOB}@c.us", sent["id"])
+    await tab.run(
+        "(to, id) => WPP.chat.forwardMessage(to, id).then(() => true)", f"{BOB}@c.us", sent["id"]
+    )
 
     assert [m.body for m in await server.phone.messages(ME, chat=f"{BOB}@c.us")] == ["pass it on"]
 
 
 async def test_a_thousand_modules_and_the_policy_of_the_real_page_are_there(tmp_path: Path) -> None:
-    async with simulator(tmp_path / "simulator") as server, chromium(server, tmp_path / "profile") as browser:
+    async with (
+        simulator(tmp_path / "simulator") as server,
+        chromium(server, tmp_path / "profile") as browser,
+    ):
         tab = await browser.tab()
         await tab.qr()
 
         assert await tab.run("() => Object.keys(require('__debug').modulesMap).length") > 1000
         refused = "() => { try { return eval('1'); } catch (error) { return error.name; } }"
-        assert await tab.run(f"() => new Promise((ok) => setTimeout(() => ok(({refused})()), 0))") == "EvalError"
+        assert (
+            await tab.run(f"() => new Promise((ok) => setTimeout(() => ok(({refused})()), 0))")
+            == "EvalError"
+        )

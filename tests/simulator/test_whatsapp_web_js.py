@@ -5,12 +5,12 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.simulator.browser import CHROMIUM
+from tests.simulator.browser import CHROMIUM, Json
 from tests.simulator.process import Simulator, simulator
 
 pytestmark = pytest.mark.browser
@@ -24,17 +24,17 @@ class WhatsAppWebJs:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._answers: dict[int, asyncio.Future[object]] = {}
+        self._answers: dict[int, asyncio.Future[Json]] = {}
         self._changed = asyncio.Event()
-        self.events: list[tuple[str, object]] = []
+        self.events: list[tuple[str, Json]] = []
         self._reading = asyncio.create_task(self._read())
 
-    def values(self, name: str) -> list[object]:
+    def values(self, name: str) -> list[Json]:
         """What came under that event's name."""
         return [value for event, value in self.events if event == name]
 
-    async def event(self, name: str, matching: object = None, *, timeout: float = 20) -> object:
-        """Wait for an event; with `matching`, for one whose value has those fields (or equals it)."""
+    async def event(self, name: str, matching: object = None, *, timeout: float = 20) -> Json:
+        """Wait for an event; with `matching`, for one that equals it or has its fields."""
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -46,25 +46,24 @@ class WhatsAppWebJs:
         except TimeoutError as error:
             raise TimeoutError(f"no event {name} {matching or ''} among {self.events}") from error
 
-    async def call(self, name: str, *arguments: object) -> object:
+    async def call(self, name: str, *arguments: object) -> Json:
         """Call the library."""
         number = len(self._answers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"id": number, "call": name, "args": arguments}).encode() + b"\n")
+        self._process.stdin.write(
+            json.dumps({"id": number, "call": name, "args": arguments}).encode() + b"\n"
+        )
         return await asyncio.wait_for(self._answers[number], 20)
 
     async def close(self) -> None:
         """End node and its browser."""
         if self._process.returncode is None:
-            try:
+            # What does not go by itself is killed below.
+            with suppress(TimeoutError, RuntimeError, ConnectionError):
                 await asyncio.wait_for(self.call("destroy"), 5)
-            except (TimeoutError, RuntimeError, ConnectionError):
-                pass  # the group is killed below
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         await self._process.wait()
         self._reading.cancel()
 
@@ -87,7 +86,12 @@ def _has(value: object, fields: object) -> bool:
 
 @asynccontextmanager
 async def library(server: Simulator, folder: Path) -> AsyncIterator[WhatsAppWebJs]:
-    flags = [*server.chromium_flags, *(["--no-sandbox"] if os.geteuid() == 0 else []), "--disable-gpu", "--disable-dev-shm-usage"]
+    flags = [
+        *server.chromium_flags,
+        *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]
     options = {"executable": str(CHROMIUM), "args": flags, "folder": str(folder)}
     process = await asyncio.create_subprocess_exec(
         "setpriv", "--pdeathsig", "KILL", "--", "node", str(SCRIPT), json.dumps(options),
@@ -100,7 +104,9 @@ async def library(server: Simulator, folder: Path) -> AsyncIterator[WhatsAppWebJ
         await driven.close()
 
 
-async def test_it_goes_from_qr_to_ready_sends_receives_restarts_and_logs_out(tmp_path: Path) -> None:
+async def test_it_goes_from_qr_to_ready_sends_receives_restarts_and_logs_out(
+    tmp_path: Path,
+) -> None:
     async with simulator(tmp_path / "sim") as server:
         phone = server.phone
 
@@ -117,7 +123,10 @@ async def test_it_goes_from_qr_to_ready_sends_receives_restarts_and_logs_out(tmp
                 await client.event("message_ack", {"id": sent["id"], "ack": ack})
             await phone.incoming(ME, ALICE, "hi there")
             await client.event("message", {"body": "hi there", "from": f"{ALICE}@c.us"})
-            assert [m["body"] for m in await client.call("history", f"{ALICE}@c.us", 10)] == ["hello", "hi there"]
+            assert [m["body"] for m in await client.call("history", f"{ALICE}@c.us", 10)] == [
+                "hello",
+                "hi there",
+            ]
             assert await client.call("isRegistered", ALICE) is True
             assert [c["unreadCount"] for c in await client.call("chats")] == [1]
             await client.call("seen", f"{ALICE}@c.us")

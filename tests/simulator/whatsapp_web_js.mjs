@@ -10,7 +10,8 @@ const { Client, LocalAuth } = whatsapp;
 const { executable, args, folder } = JSON.parse(process.argv[2]);
 
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n');
-const brief = (message) => ({ id: message.id._serialized, body: message.body, from: message.from, to: message.to, ack: message.ack, author: message.author });
+const brief = ({ id, body, from, to, ack, author }) => ({ id: id._serialized, body, from, to, ack, author });
+const briefChat = ({ id, name, unreadCount, isGroup }) => ({ id: id._serialized, name, unreadCount, isGroup });
 
 const client = new Client({
   authStrategy: new LocalAuth({ dataPath: folder + '/auth' }),
@@ -32,8 +33,10 @@ const calls = {
   info: () => ({ wid: client.info.wid._serialized, pushname: client.info.pushname }),
   state: () => client.getState(),
   send: (to, body) => client.sendMessage(to, body).then(brief),
-  chats: () => client.getChats().then((chats) => chats.map(({ id, name, unreadCount, isGroup }) => ({ id: id._serialized, name, unreadCount, isGroup }))),
-  history: (chat, limit) => client.getChatById(chat).then((found) => found.fetchMessages({ limit })).then((found) => found.map(brief)),
+  chats: () => client.getChats().then((chats) => chats.map(briefChat)),
+  history: (chat, limit) => client.getChatById(chat)
+    .then((found) => found.fetchMessages({ limit }))
+    .then((found) => found.map(brief)),
   isRegistered: (number) => client.isRegisteredUser(number),
   typing: (chat) => client.getChatById(chat).then((found) => found.sendStateTyping()),
   seen: (chat) => client.sendSeen(chat),
@@ -52,7 +55,9 @@ readline.createInterface({ input: process.stdin }).on('line', async (line) => {
 
 client.initialize().then(
   async () => {
-    client.pupPage.on('console', (message) => { if (message.type() === 'error') say({ event: 'console', value: message.text() }); });
+    client.pupPage.on('console', (message) => {
+      if (message.type() === 'error') say({ event: 'console', value: message.text() });
+    });
     client.pupPage.on('pageerror', (error) => say({ event: 'console', value: String(error) }));
     say({ event: 'initialized', value: null });
   },

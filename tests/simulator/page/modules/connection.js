@@ -17,7 +17,8 @@
       markAvailable() { this.available = true; }
       markUnavailable() { this.available = false; }
     }
-    defineModel(StreamImpl, 'stream', ['mode', 'info', 'displayInfo', 'available', 'needsUpdate', 'couldForce', 'obscurity', 'phoneAuthed']);
+    defineModel(StreamImpl, 'stream', ['mode', 'info', 'displayInfo', 'available', 'needsUpdate', 'couldForce',
+      'obscurity', 'phoneAuthed']);
     exports.Stream = new StreamImpl({ mode: undefined, info: 'OPENING', available: false, needsUpdate: false });
   });
 

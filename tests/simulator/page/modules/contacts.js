@@ -33,7 +33,9 @@
     exports.lidPnCache = {
       getCurrentLid: (phoneNumber) => lidOf.get(String(phoneNumber)),
       getPhoneNumber: (lid) => phoneOf.get(String(lid)),
-      getLidEntry: (lid) => phoneOf.has(String(lid)) && { lid, phoneNumber: phoneOf.get(String(lid)), phoneNumberCreatedAt: 0 },
+      getLidEntry: (lid) => (phoneOf.has(String(lid))
+        ? { lid, phoneNumber: phoneOf.get(String(lid)), phoneNumberCreatedAt: 0 }
+        : undefined),
       getAllLids: () => [...lidOf.values()],
       add: (lid, { phoneNumber }) => remember(lid, phoneNumber),
     };
@@ -51,7 +53,8 @@
     const { lidPnCache } = importNamespace('WAWebLidPnCache');
     exports.getCurrentLid = lidPnCache.getCurrentLid;
     exports.getPhoneNumber = lidPnCache.getPhoneNumber;
-    exports.getAlternateUserWid = (wid) => (wid.isLid() ? lidPnCache.getPhoneNumber(wid) : lidPnCache.getCurrentLid(wid));
+    exports.getAlternateUserWid = (wid) =>
+      (wid.isLid() ? lidPnCache.getPhoneNumber(wid) : lidPnCache.getCurrentLid(wid));
   });
 
   __d('WAWebLidMigrationUtils', (exports) => {
@@ -93,7 +96,8 @@
         case 'getIsUser': case 'getIsWAContact': return contact.id.isUser();
         case 'getIsGroup': return contact.id.isGroup();
         case 'getUserid': return contact.id.user;
-        case 'getName': case 'getPushname': case 'getNotifyName': case 'getShortName': return contact.name || contact.pushname;
+        case 'getName': case 'getPushname': case 'getNotifyName': case 'getShortName':
+          return contact.name || contact.pushname;
         default: return name.startsWith('getIs') || name.startsWith('getShow') ? false : undefined;
       }
     });
@@ -104,7 +108,8 @@
     (name, contact) => {
       switch (name) {
         case 'getIsMyContact': return !!contact.name;
-        case 'getPnForLid': case 'getPhoneNumber': return importNamespace('WAWebLidPnCache').lidPnCache.getPhoneNumber(contact.id);
+        case 'getPnForLid': case 'getPhoneNumber':
+          return importNamespace('WAWebLidPnCache').lidPnCache.getPhoneNumber(contact.id);
         case 'getFormattedPhone': case 'getFormattedUser': return contact.id.user;
         default: return contact.name || contact.pushname || contact.id.user;
       }

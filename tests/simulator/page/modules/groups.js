@@ -24,10 +24,12 @@
     class GroupMetadata extends BaseModel {
       initialize() {
         this.isLidAddressingMode = true;
-        this.participants = new (importDefault('WAWebGroupParticipantCollection'))(importDefault('WAWebParticipantModel'));
+        const ParticipantCollection = importDefault('WAWebGroupParticipantCollection');
+        this.participants = new ParticipantCollection(importDefault('WAWebParticipantModel'));
       }
     }
-    exports.default = defineModel(GroupMetadata, 'group-metadata', ['id', 'subject', 'participants', 'announce', 'isLidAddressingMode']);
+    exports.default = defineModel(GroupMetadata, 'group-metadata', ['id', 'subject', 'participants', 'announce',
+      'isLidAddressingMode']);
   });
 
   __d('WAWebGroupMetadataCollection', (exports) => {

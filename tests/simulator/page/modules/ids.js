@@ -57,8 +57,10 @@ __d('WAWebWidFactory', (exports) => {
   }
 
   exports.createWid = exports.createDeviceWid = exports.userJidToUserWid = createWid;
-  exports.isWidlike = (wid) => !!wid && typeof wid === 'object' && typeof wid.user === 'string' && typeof wid.server === 'string';
-  exports.createWidFromWidLike = (wid) => (wid instanceof Wid ? wid : new Wid(wid.user, wid.server, wid.device));
+  exports.isWidlike = (wid) =>
+    !!wid && typeof wid === 'object' && typeof wid.user === 'string' && typeof wid.server === 'string';
+  exports.createWidFromWidLike = (wid) =>
+    (wid instanceof Wid ? wid : new Wid(wid.user, wid.server, wid.device));
   exports.createUserWid = exports.createUserWidOrThrow =
     (user, server = 'c.us') => (user.includes('@') ? createWid(user) : new Wid(user, server));
   exports.toUserWid = exports.toUserWidOrThrow = exports.asUserWidOrThrow = withoutDevice;
@@ -89,7 +91,8 @@ __d('WAWebMsgKey', (exports) => {
       this.id = key.id;
       if (key.participant) this.participant = widOf(key.participant);
       if (key.selfDir) this.self = key.selfDir;
-      this._serialized = [this.fromMe, this.remote, this.id, this.participant].filter((part) => part !== undefined).join('_');
+      this._serialized = [this.fromMe, this.remote, this.id, this.participant]
+        .filter((part) => part !== undefined).join('_');
     }
     toString() { return this._serialized; }
     equals(other) { return String(other) === this._serialized; }

@@ -5,7 +5,8 @@ window.__sim.component('WAWebMediaForwardMediaMsg', () => {
   __d('WAWebMediaForwardMediaMsg', (exports) => { exports.forwardMediaMsg = async () => {}; });
 
   __d('WAWebChatForwardMessage', (exports) => {
-    const forward = (chat, message) => importNamespace('WAWebSendTextMsgChatAction').sendTextMsgToChat(chat, message.body);
+    const { sendTextMsgToChat } = importNamespace('WAWebSendTextMsgChatAction');
+    const forward = (chat, message) => sendTextMsgToChat(chat, message.body);
     exports.forwardMessages = async ({ chat, msgs }) => {
       for (const message of msgs) await forward(chat, message);
     };

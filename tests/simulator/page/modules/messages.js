@@ -104,7 +104,9 @@
     };
   });
 
-  __d('WAWebMsgDataFromModel', (exports) => { exports.msgDataFromMsgModel = (message) => ({ ...message.attributes }); });
+  __d('WAWebMsgDataFromModel', (exports) => {
+    exports.msgDataFromMsgModel = (message) => ({ ...message.attributes });
+  });
   __d('WAWebGetQuotedMsg', (exports) => { exports.getQuotedMsgObj = (message) => message.quotedMsg; });
   __d('WAWebQuotedMsgKey', (exports) => { exports.getQuotedMsgKey = () => undefined; });
   __d('WAWebMsgReply', (exports) => { exports.canReplyMsg = () => true; });

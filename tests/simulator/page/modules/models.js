@@ -90,7 +90,8 @@ __d('WAWebBaseModel', (exports) => {
 /* Models that nothing here gives any behaviour; client libraries look them up by name. */
 (function () {
   const plain = {
-    Blocklist: 'blocklist', Label: 'label', Mute: 'mute', Newsletter: 'newsletter-sim', Reactions: 'reactions', Status: 'text-status',
+    Blocklist: 'blocklist', Label: 'label', Mute: 'mute', Newsletter: 'newsletter-sim', Reactions: 'reactions',
+    Status: 'text-status',
   };
   for (const [name, proxyName] of Object.entries(plain)) {
     __d('WAWeb' + name + 'Model', (exports) => {

@@ -7,12 +7,14 @@
     class Presence extends BaseModel {
       async subscribe() {}
     }
-    exports.default = defineModel(Presence, 'presence', ['id', 'isOnline', 'chatstate', 'hasData', 'isUser', 'isGroup']);
+    exports.default = defineModel(Presence, 'presence', ['id', 'isOnline', 'chatstate', 'hasData', 'isUser',
+      'isGroup']);
   });
 
   __d('WAWebPresenceCollection', (exports) => {
     const { BaseCollection } = importNamespace('WAWebBaseCollection');
-    exports.PresenceCollection = new (class PresenceCollection extends BaseCollection {})(importDefault('WAWebPresenceModel'));
+    class PresenceCollection extends BaseCollection {}
+    exports.PresenceCollection = new PresenceCollection(importDefault('WAWebPresenceModel'));
   });
 
   const tell = (chat, state) => importNamespace('SimWire').send({ t: 'presence', chat: String(chat), state });

@@ -28,16 +28,27 @@
       const result = await outcome(message);
       if (!result) return; // the connection went: the outbox tries again on the next one
       inFlight.delete(key);
+      settle(key, result);
+    }
+
+    function settle(key, result) {
       const resolve = waiting.get(key);
       waiting.delete(key);
       if (resolve) resolve(result);
     }
 
+    const taken = (message) => ({ messageSendResult: 'OK', t: message.t, count: null, messageId: message.id.id });
+
+    // The answer may be lost while a later receipt comes through: then it was taken, too.
+    importNamespace('WAWebCollections').Msg.on('change:ack', (message, ack) => {
+      if (ack > 0) settle(String(message.id), taken(message));
+    });
+
     async function outcome(message) {
       try {
-        const { ts } = await importNamespace('WAWebSendMsgJob').encryptAndSendMsg({ data: message });
+        await importNamespace('WAWebSendMsgJob').encryptAndSendMsg({ data: message });
         message.updateAck(1);
-        return { messageSendResult: 'OK', t: ts, count: null, messageId: message.id.id };
+        return taken(message);
       } catch (error) {
         if (error.name === 'WireClosed') return null;
         message.updateAck(-1);

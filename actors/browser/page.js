@@ -90,7 +90,7 @@
     if (!now.authenticated || now.mode === 'QR' || now.mode === 'MAIN') return;
     const percent = attempt(() => WPP.conn.getHistorySyncProgress().progress) ?? 0;
     const message = attempt(() => WPP.conn.getStreamData().info) || now.mode;
-    tellOnce('loading', { percent: Math.round(percent), message });
+    tellOnce('loading', { percent: Math.min(Math.round(percent), 100), message });
   }
 
   function tellQr(code) {
@@ -123,7 +123,8 @@
     Socket.on('change:state', tellState);
     Stream.on('change:mode', tellState);
     Stream.on('change:info', tellState);
-    Conn.on('change:pushname change:wid', tellState);
+    Conn.on('change:pushname', tellState);
+    Conn.on('change:wid', tellState);
     MsgStore.on('change:ack', tellAck);
     for (const name of ['authenticated', 'main_loaded', 'main_ready']) WPP.on(`conn.${name}`, tellState);
     WPP.on('conn.auth_code_change', tellQr);
@@ -149,15 +150,15 @@
   }
 
   // Every address of a chat: a contact lives under its phone or under its LID.
-  async function addresses(id) {
+  function addresses(id) {
     const wid = WPP.util.createWid(id);
     if (!/@(c\.us|lid)$/.test(id)) return [wid];
     const other = wid.isLid() ? phoneOf(wid) : lidOf(wid);
     return other ? [wid, other] : [wid];
   }
 
-  async function known(id) {
-    for (const wid of await addresses(id)) {
+  function known(id) {
+    for (const wid of addresses(id)) {
       const chat = WPP.chat.get(wid);
       if (chat) return chat;
     }
@@ -165,7 +166,7 @@
   }
 
   async function chatToWrite(id) {
-    const chat = await known(id);
+    const chat = known(id);
     if (chat) return chat;
     if (/@(c\.us|lid)$/.test(id)) {
       const found = await WPP.contact.queryWidExists(id);
@@ -190,12 +191,18 @@
     );
   }
 
+  // By its bare id: whatever address it went to, it is the same message.
+  const inMemory = (id) =>
+    wa().MsgStore.getModelsArray().find((msg) => msg.id.id === id && msg.id.fromMe) ?? null;
+
   async function find(to, id) {
-    for (const wid of await addresses(to)) {
-      const chat = WPP.chat.get(wid);
+    const msg = inMemory(id);
+    if (msg) return msg;
+    for (const wid of addresses(to)) {
+      if (!WPP.chat.get(wid)) continue;
       for (const key of ownKeys(wid, id)) {
-        const msg = wa().MsgStore.get(key) ?? (chat && (await stored(key)));
-        if (msg) return msg;
+        const kept = await stored(key);
+        if (kept) return kept;
       }
     }
     return null;
@@ -210,14 +217,18 @@
     }
   }
 
-  // Sending the same id again is harmless: what is in the page already is waited for.
+  const FINAL = ['ERROR_EXPIRED', 'ERROR_CANCELLED', 'ERROR_UPLOAD'];
+
+  // Sending the same id again is harmless: what is in memory already is waited for,
+  // and the server takes an id once. Looking into the page's storage as well, before
+  // every message, is for `find`.
   async function send(to, body, id, deadline) {
     const chat = await chatToWrite(to);
-    const before = await find(to, id);
+    const before = inMemory(id);
     if (before?.ack >= 1) return seen(before);
 
     const { MsgStore } = wa();
-    const [key] = before && before.ack >= 0 ? [before.id] : ownKeys(chat.id, id);
+    const key = before?.id ?? ownKeys(chat.id, id)[0];
     return await new Promise((resolve, reject) => {
       const hear = (msg) => msg.id?.id === id && msg.id.fromMe && msg.ack >= 1 && end(resolve, seen(msg));
       const timer = setTimeout(() => end(resolve, null), deadline);
@@ -242,8 +253,11 @@
             const result = sendMsgResult?.messageSendResult;
             const msg = MsgStore.get(key);
             if (msg?.ack >= 1) end(resolve, seen(msg));
-            // A network error says nothing of what the server took: wait on.
-            else if (/^ERROR_(?!NETWORK)/.test(result ?? '')) end(reject, new Refused('rejected'));
+            // Other errors say nothing of what the server took, and while WhatsApp
+            // does not show the message as failed, it tries again: wait on.
+            else if (FINAL.includes(result) || (result === 'ERROR_UNKNOWN' && msg?.ack < 0)) {
+              end(reject, new Refused('rejected'));
+            }
           },
           // Thrown before it was in the page, nothing was sent; after that, nobody knows.
           (error) => MsgStore.get(key) || end(reject, error)
@@ -253,22 +267,27 @@
 
   const PAGE = 50;
 
-  // The messages of a chat from the newest on, until `enough` of them are there.
+  // The messages of a chat, oldest first: pages from the newest back, until those
+  // are `enough`, and what is in memory. wa-js starts at the last one received, so
+  // what we wrote after it is only in memory.
   async function history(chat, enough) {
-    const found = new Map(chat.msgs.getModelsArray().map((msg) => [msg.id.toString(), msg]));
-    let oldest = null;
+    const read = new Map();
+    let oldest;
     for (;;) {
+      const before = read.size;
       const options = oldest ? { count: PAGE, direction: 'before', id: oldest } : { count: PAGE };
-      const batch = await WPP.chat.getMessages(chat.id, options);
-      const fresh = batch.filter((msg) => msg.id && msg.id.toString() !== oldest);
-      for (const msg of fresh) found.set(msg.id.toString(), msg);
-      const first = fresh.reduce((a, b) => (a && a.t <= b.t ? a : b), null);
-      const all = [...found.values()].sort((a, b) => a.t - b.t);
-      if (!first || first.id.toString() === oldest || enough(all, first)) return all;
-      oldest = first.id.toString();
+      for (const msg of await WPP.chat.getMessages(chat.id, options)) {
+        if (msg.id) read.set(msg.id.toString(), msg);
+      }
+      const pages = byTime(read);
+      if (read.size === before || enough(pages)) break;
+      oldest = pages[0].id.toString();
     }
+    for (const msg of chat.msgs.getModelsArray()) read.set(msg.id.toString(), msg);
+    return byTime(read);
   }
 
+  const byTime = (msgs) => [...msgs.values()].sort((a, b) => a.t - b.t);
   const received = (msgs) => msgs.filter((msg) => !msg.id.fromMe);
   const readable = (msg) => msg.type !== 'ciphertext' && typeof msg.t === 'number';
 
@@ -277,11 +296,11 @@
     for (const chat of wa().ChatStore.getModelsArray()) {
       if (at === null) {
         if (chat.unreadCount > 0) {
-          const all = await history(chat, (all) => received(all).length >= chat.unreadCount);
+          const all = await history(chat, (pages) => received(pages).length >= chat.unreadCount);
           found.push(...received(all).slice(-chat.unreadCount));
         }
       } else if (chat.t >= at) {
-        const all = await history(chat, (_, first) => first.t < at);
+        const all = await history(chat, (pages) => pages[0].t < at);
         found.push(...all.filter((msg) => msg.t >= at));
       }
     }
@@ -302,9 +321,9 @@
     since,
 
     messages: async (id, limit) => {
-      const chat = await known(id);
+      const chat = known(id);
       if (!chat) return [];
-      const all = await history(chat, (all) => all.length >= limit);
+      const all = await history(chat, (pages) => pages.length >= limit);
       return all.filter(readable).slice(-limit).map(seen);
     },
 
@@ -326,12 +345,13 @@
     },
 
     markSeen: async (id) => {
-      const chat = await known(id);
+      const chat = known(id);
       if (chat) await WPP.chat.markIsRead(chat.id);
     },
 
     setTyping: async (id, typing) => {
-      const chat = await chatToWrite(id);
+      const chat = known(id);
+      if (!chat) return;
       await (typing ? WPP.chat.markIsComposing(chat.id) : WPP.chat.markIsPaused(chat.id));
     },
 

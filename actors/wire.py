@@ -20,6 +20,7 @@ from actors.inbox import Asked, Delivered, Inbox, Pending
 from events import codec, subjects
 from events.asks import QUERIES, Query, Question
 from events.clock import utc_now
+from events.envelope import Envelope
 from events.live import LiveNotice
 from events.subjects import SessionId
 
@@ -119,36 +120,49 @@ class NatsInbox:
                 await asyncio.sleep(1)
                 continue
             try:
-                await self._hand_over(js, message, to)
+                await self._see_through(js, message, to, gated)
             except AWAY as error:
                 # Not acked, so it comes again; its outcome is on the log and is found there.
                 log.info("inbox.ack_lost", error=type(error).__name__)
 
-    async def _hand_over(
-        self, js: JetStreamContext, message: Msg, to: Callable[[Delivered], None]
+    async def _see_through(
+        self, js: JetStreamContext, message: Msg, to: Callable[[Delivered], None], gated: bool
     ) -> None:
+        """Hand one command over until it is settled; nothing overtakes it."""
         try:
             envelope = codec.decode(message.data)
         except codec.Undecodable as error:
             await _bury(js, message, str(error))
             return
+        while True:
+            word, delay = await self._hand_over(envelope, message, to)
+            if word == "done":
+                await message.ack_sync(timeout=2)
+                return
+            if word != "later":
+                await _bury(js, message, word.removeprefix("dead:"))
+                return
+            if not gated or not self._open.is_set():
+                # What is given back comes first when the gate opens again.
+                await message.nak(delay=None if gated else delay)
+                return
+            # Kept, not given back with a delay: the next send would overtake it.
+            while delay > 0:
+                await message.in_progress()
+                await asyncio.sleep(min(delay, STILL_AT_IT))
+                delay -= STILL_AT_IT
+
+    async def _hand_over(
+        self, envelope: Envelope, message: Msg, to: Callable[[Delivered], None]
+    ) -> tuple[str, float]:
         receipt = _Receipt(self._loop)
         to(Delivered(envelope, receipt))
         for _ in range(int(GIVE_UP / STILL_AT_IT)):
             finished, _ = await asyncio.wait({receipt.word}, timeout=STILL_AT_IT)
             if finished:
-                break
+                return receipt.word.result()
             await message.in_progress()
-        else:
-            receipt.later(0)
-            await receipt.word
-        word, delay = receipt.word.result()
-        if word == "done":
-            await message.ack_sync(timeout=2)
-        elif word == "later":
-            await message.nak(delay=delay)
-        else:
-            await _bury(js, message, word.removeprefix("dead:"))
+        return "later", 0.0
 
 
 class NatsWire:

@@ -17,6 +17,7 @@ from events import connection, logging, subjects
 from events.log import JetStreamLog, LogAway
 from events.settings import BadSettings, Settings, load
 from projections import models
+from projections.cancelling import cancel
 from projections.projector import Projector
 from projections.qr import QrCodes
 
@@ -82,10 +83,7 @@ async def serve(settings: Settings) -> int:
         for task in done & work:
             task.result()  # Neither ends by itself: this raises what ended it.
     finally:
-        until.cancel()
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        await cancel(until, *work)
         ended.set()
         with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
             await client.close()

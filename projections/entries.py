@@ -11,6 +11,9 @@ from projections.facts import Fact
 
 Fields = dict[str, str | int]
 
+FIRST: Fields = {"direction": "out", "type": "chat", "body": "", "ack": 0}
+"""What an entry has whatever its first event is: the log may have expired the earlier ones."""
+
 
 class Step(TypedDict):
     """One message event as `apply_messages.lua` takes it.
@@ -43,7 +46,7 @@ def step(fact: Fact[MessageEvent], keep: timedelta, base: int | None = None) -> 
         "expires": milliseconds(fact.stored_at + keep),
         "at": fact.at.isoformat(),
         "creates": True,
-        "first": {"at": fact.at.isoformat(), "direction": "out", "type": "chat", "body": ""},
+        "first": {**FIRST, "at": fact.at.isoformat()},
         "set": {},
         "base": fact.version == base,
     }

@@ -16,6 +16,7 @@ from events.log import Log, LogError, Stored
 from events.settings import Settings
 from projections import keys, models
 from projections.applier import Applier
+from projections.cancelling import cancel
 from projections.models import Lost, Models, Redis
 
 log = structlog.get_logger()
@@ -73,15 +74,12 @@ class Projector:
         await applier.open()
         following = asyncio.create_task(self._follow(applier))
         watching = asyncio.create_task(self._watch(applier, generation))
-        tasks = {following, watching}
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({following, watching}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(following, watching)
 
     async def _models(self, generation: int) -> Models:
         made = Models(self._redis, generation, self._keep)

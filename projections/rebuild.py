@@ -21,6 +21,7 @@ from events.log import Log, Stored
 from events.settings import Settings
 from projections import keys, models
 from projections.applier import Applier
+from projections.cancelling import cancel
 from projections.models import Models, Redis
 
 BATCH = 500
@@ -126,6 +127,5 @@ async def _alone(redis: Redis) -> AsyncGenerator[None]:
     try:
         yield
     finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
+        await cancel(renewing)
         await redis.register_script(_UNLOCK)(keys=[keys.REBUILDING], args=[token])

@@ -147,10 +147,10 @@ class Chromium:
         )
         self._drain = asyncio.create_task(self._read_errors())
 
-    async def tab(self) -> Tab:
+    async def tab(self, *, held_back: bool = True) -> Tab:
         """The browser's page at WhatsApp Web, with wa-js held back until it can live."""
         assert self._browser is not None
-        return await self._open((await self._browser.pages())[0])
+        return await self._open((await self._browser.pages())[0], held_back=held_back)
 
     async def second_tab(self) -> Tab:
         """Another page of the same profile, as when a second tab is opened."""
@@ -158,8 +158,10 @@ class Chromium:
         return await self._open(await self._browser.newPage())
 
     @staticmethod
-    async def _open(page: Page) -> Tab:
-        source = HELD_BACK.read_text().replace("/* wa-js */", WA_JS.read_text())
+    async def _open(page: Page, *, held_back: bool = True) -> Tab:
+        source = WA_JS.read_text()
+        if held_back:
+            source = HELD_BACK.read_text().replace("/* wa-js */", source)
         await page._client.send("Page.addScriptToEvaluateOnNewDocument", {"source": source})
         tab = Tab(page)
         await tab.load()

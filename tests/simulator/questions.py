@@ -1,7 +1,7 @@
 """What a test or a person can ask; the table is in `control.py`."""
 
 from tests.simulator.switchboard import Switchboard
-from tests.simulator.verbs import plain_contact, plain_group
+from tests.simulator.verbs import RefusedError, plain_contact, plain_group
 
 Answer = dict[str, object] | list[dict[str, object]]
 
@@ -56,6 +56,8 @@ class Questions:
         id: str = "",  # noqa: A002
         after: str = "0",
     ) -> Answer:
+        if not after.isdigit():
+            raise RefusedError(400, f"messages: after is to be a seq, not {after!r}")
         found = self._switchboard.ledger.messages(
             number, chat=chat, direction=direction, after=int(after)
         )

@@ -236,6 +236,28 @@ async def test_late_modules_and_long_gaps_do_not_kill_a_library_that_waits(tmp_p
         assert (await tab.send(CHAT, "slow"))["ack"] == 1
 
 
+@pytest.mark.parametrize(("gap_ms", "lives"), [(100, True), (1200, False)])
+async def test_a_library_that_does_not_wait_stays_dead_on_a_slow_page(
+    tmp_path: Path, gap_ms: int, lives: bool
+) -> None:
+    """The real page's trap: wa-js takes a long quiet gap for the end of the modules."""
+    slow = QUICK | {"gap_ms": gap_ms}
+    async with (
+        simulator(tmp_path / "simulator", **slow) as server,
+        chromium(server, tmp_path / "profile") as browser,
+    ):
+        tab = await browser.tab(held_back=False)
+        await server.phone.wait_for_qr()
+        await tab.until("() => WPP.isInjected && window.Debug")
+
+        heard = tab.until("() => WPP.isReady && WPP.conn.isMainReady()", timeout=2)
+        if lives:
+            await heard
+        else:
+            with pytest.raises(TimeoutError):
+                await heard
+
+
 async def test_a_page_that_hangs_answers_nothing_until_it_is_let_go(
     server: Simulator, tab: Tab
 ) -> None:

@@ -158,3 +158,37 @@ async def test_it_hears_that_the_phone_unlinked_it_and_shows_a_new_qr(tmp_path: 
         async with asyncio.timeout(10):
             while len(client.values("qr")) <= shown:
                 await asyncio.sleep(0.05)
+
+
+async def test_it_knows_groups_and_chats_under_a_lid(tmp_path: Path) -> None:
+    async with simulator(tmp_path / "sim") as server, library(server, tmp_path) as client:
+        phone = server.phone
+        group = await phone.group("Friends", [ME, ALICE])
+        bob = await phone.contact("15558887777", lid_chat=True)
+        await phone.scan(str(await client.event("qr")), number=ME)
+        await client.event("ready")
+
+        to_group = await client.call("send", group, "hello all")
+        to_bob = await client.call("send", bob.wid, "hello Bob")
+        await phone.incoming(ME, ALICE, "hello you", group=group)
+        await phone.incoming(ME, bob.number, "hello from a lid")
+
+        assert to_bob["to"] == bob.lid
+        await client.event("message_ack", {"id": to_group["id"], "ack": 3})
+        await client.event("message_ack", {"id": to_bob["id"], "ack": 3})
+        await client.event("message", {"from": group, "author": f"9{ALICE}@lid"})
+        await client.event("message", {"from": bob.lid, "body": "hello from a lid"})
+        chats = {chat["id"]: chat for chat in await client.call("chats")}
+        assert chats.keys() == {group, bob.lid}
+        assert (chats[group]["name"], chats[group]["isGroup"]) == ("Friends", True)
+        assert client.values("console") == []
+
+
+async def test_it_links_by_a_code_typed_on_the_phone(tmp_path: Path) -> None:
+    async with simulator(tmp_path / "sim") as server, library(server, tmp_path) as client:
+        await client.event("qr")
+
+        code = await client.call("pair", ME)
+
+        await server.phone.enter(str(code), number=ME)
+        await client.event("ready")

@@ -40,6 +40,7 @@ const calls = {
   isRegistered: (number) => client.isRegisteredUser(number),
   typing: (chat) => client.getChatById(chat).then((found) => found.sendStateTyping()),
   seen: (chat) => client.sendSeen(chat),
+  pair: (number) => client.requestPairingCode(number),
   logout: () => client.logout().then(() => true),
   destroy: () => client.destroy().then(() => true),
 };

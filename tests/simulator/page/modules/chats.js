@@ -5,8 +5,11 @@
   __d('WAWebChatModel', (exports) => {
     const { BaseModel, defineModel } = importNamespace('WAWebBaseModel');
     exports.default = defineModel(class Chat extends BaseModel {}, 'chat',
-      ['id', 't', 'unreadCount', 'archive', 'pin', 'mute', 'active', 'msgs', 'contact', 'presence', 'lastReceivedKey', 'groupMetadata',
-        'newsletterMetadata', 'name', 'formattedTitle', 'isReadOnly', 'isParentGroup', 'pausedTimerId', 'labels']);
+      [
+        'id', 't', 'unreadCount', 'archive', 'pin', 'mute', 'active', 'msgs', 'contact', 'presence',
+        'lastReceivedKey', 'groupMetadata', 'newsletterMetadata', 'name', 'formattedTitle', 'isReadOnly',
+        'isParentGroup', 'pausedTimerId', 'labels',
+      ]);
   });
 
   __d('WAWebChatCollection', (exports) => {
@@ -71,7 +74,10 @@
 
     exports.make = make;
     exports.open = async (id) => {
-      const chat = make(await resolve(id));
+      const address = await resolve(id);
+      const present = Chat.get(address);
+      if (present) return present;
+      const chat = make(address);
       await save(chat);
       return chat;
     };

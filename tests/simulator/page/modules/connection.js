@@ -5,8 +5,10 @@
   __d('WAWebConnModel', (exports) => {
     const { BaseModel, defineModel } = importNamespace('WAWebBaseModel');
     class ConnImpl extends BaseModel {}
-    defineModel(ConnImpl, 'conn', ['ref', 'refTTL', 'connected', 'wid', 'pushname', 'platform', 'battery', 'plugged', 'isSMB',
-      'phone', 'lc', 'lg', 'canSetMyPushname']);
+    defineModel(ConnImpl, 'conn', [
+      'ref', 'refTTL', 'connected', 'wid', 'pushname', 'platform', 'battery', 'plugged', 'isSMB', 'phone', 'lc',
+      'lg', 'canSetMyPushname',
+    ]);
     exports.ConnImpl = ConnImpl;
     exports.Conn = new ConnImpl({ connected: false, platform: 'android', ref: undefined, isSMB: false });
   });

@@ -38,7 +38,8 @@
 
   constants('WAWebMsgType', () => ({
     MSG_TYPE: {
-      CHAT: 'chat', IMAGE: 'image', VIDEO: 'video', DOCUMENT: 'document', CIPHERTEXT: 'ciphertext', CALL_LOG: 'call_log',
+      CHAT: 'chat', IMAGE: 'image', VIDEO: 'video', DOCUMENT: 'document', CIPHERTEXT: 'ciphertext',
+      CALL_LOG: 'call_log',
       PROTOCOL: 'protocol',
     },
     SYSTEM_MESSAGE_TYPES: {},

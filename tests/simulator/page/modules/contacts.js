@@ -85,11 +85,14 @@
     for (const name of names) exports[name] = (contact) => (contact ? get(name, contact) : undefined);
   });
   getters('WAWebContactGetters',
-    ['getNotifyName', 'getPremiumMessageName', 'getUserid', 'getIsMe', 'getIsUser', 'getIsGroup', 'getIsBroadcast', 'getIsNewsletter',
-      'getIsPSA', 'getIsIAS', 'getIsSupportAccount', 'getIsWAContact', 'getCanRequestPhoneNumber', 'getShowBusinessCheckmarkAsPrimary',
-      'getShowBusinessCheckmarkAsSecondary', 'getShowBusinessCheckmarkInChatlist', 'getIsDisplayNameApproved',
-      'getShouldForceBusinessUpdate', 'getUserhash', 'getVerifiedName', 'getVerifiedLevel', 'getStatusMute', 'getName', 'getShortName',
-      'getPushname', 'getIsEnterprise'],
+    [
+      'getNotifyName', 'getPremiumMessageName', 'getUserid', 'getIsMe', 'getIsUser', 'getIsGroup', 'getIsBroadcast',
+      'getIsNewsletter', 'getIsPSA', 'getIsIAS', 'getIsSupportAccount', 'getIsWAContact', 'getCanRequestPhoneNumber',
+      'getShowBusinessCheckmarkAsPrimary', 'getShowBusinessCheckmarkAsSecondary',
+      'getShowBusinessCheckmarkInChatlist', 'getIsDisplayNameApproved', 'getShouldForceBusinessUpdate',
+      'getUserhash', 'getVerifiedName', 'getVerifiedLevel', 'getStatusMute', 'getName', 'getShortName',
+      'getPushname', 'getIsEnterprise',
+    ],
     (name, contact) => {
       switch (name) {
         case 'getIsMe': return importNamespace('WAWebUserPrefsMeUser').isMeUser(contact.id);
@@ -102,9 +105,12 @@
       }
     });
   getters('WAWebFrontendContactGetters',
-    ['getPhoneNumber', 'getTextStatusString', 'getDisplayName', 'getPnForLid', 'getUserDisplayNameForLid', 'getDisplayNameOrPnForLid',
-      'getFormattedPhone', 'getFormattedUsernameOrPhone', 'getFormattedShortNameWithNonBreakingSpaces', 'getFormattedShortName',
-      'getFormattedName', 'getFormattedUser', 'getSearchName', 'getIsMyContact', 'getMentionName', 'getSearchVerifiedName', 'getHeader'],
+    [
+      'getPhoneNumber', 'getTextStatusString', 'getDisplayName', 'getPnForLid', 'getUserDisplayNameForLid',
+      'getDisplayNameOrPnForLid', 'getFormattedPhone', 'getFormattedUsernameOrPhone',
+      'getFormattedShortNameWithNonBreakingSpaces', 'getFormattedShortName', 'getFormattedName', 'getFormattedUser',
+      'getSearchName', 'getIsMyContact', 'getMentionName', 'getSearchVerifiedName', 'getHeader',
+    ],
     (name, contact) => {
       switch (name) {
         case 'getIsMyContact': return !!contact.name;

@@ -4,7 +4,9 @@
 
   __d('WAWebParticipantModel', (exports) => {
     const { BaseModel, defineModel } = importNamespace('WAWebBaseModel');
-    exports.default = defineModel(class Participant extends BaseModel {}, 'participant', ['id', 'isAdmin', 'isSuperAdmin']);
+    exports.default = defineModel(class Participant extends BaseModel {}, 'participant', [
+      'id', 'isAdmin', 'isSuperAdmin',
+    ]);
   });
 
   __d('WAWebGroupParticipantCollection', (exports) => {

@@ -14,9 +14,11 @@
       msgContextInfo() { return { quotedStanzaID: this.id.id, quotedMsg: this }; }
     }
     exports.default = defineModel(Msg, 'msg',
-      ['id', 'body', 'type', 'subtype', 't', 'rank', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName', 'star', 'self', 'local',
-        'kind', 'caption', 'mentionedJidList', 'latestEditMsgKey', 'quotedStanzaID', 'isEphemeral', 'isStatusV3', 'isUnsentMedia',
-        'links', 'mediaObject', 'pendingAckUpdate']);
+      [
+        'id', 'body', 'type', 'subtype', 't', 'rank', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName',
+        'star', 'self', 'local', 'kind', 'caption', 'mentionedJidList', 'latestEditMsgKey', 'quotedStanzaID',
+        'isEphemeral', 'isStatusV3', 'isUnsentMedia', 'links', 'mediaObject', 'pendingAckUpdate',
+      ]);
   });
 
   __d('WAWebMsgCollection', (exports) => {
@@ -89,7 +91,8 @@
     exports.unsent = () => Msg.filter((message) => message.id.fromMe && message.ack === 0).sort(inOrder);
 
     /* Ours whose last receipt may have come while we were away. */
-    exports.unsettled = () => Msg.filter((message) => message.id.fromMe && message.ack >= 0 && message.ack < 3);
+    exports.unsettled = () =>
+      Msg.filter((message) => message.id.fromMe && message.ack >= 0 && message.ack < 3).slice(-1000);
 
     exports.restore = async () => {
       const rows = (await database.messages.all()).map(({ attributes }) => transform(attributes, revivedValue));

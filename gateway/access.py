@@ -41,7 +41,7 @@ class Access:
             log.debug("http.client_gone", path=scope["path"])
         except Exception as error:  # noqa: BLE001 - the edge: it becomes an answer
             # Only what and where: the text of an exception may quote a request.
-            log.error("http.failed", path=scope["path"], error=type(error).__name__, at=_at(error))  # noqa: TRY400
+            log.error("http.failed", path=scope["path"], at=where(error))  # noqa: TRY400
             if not status and scope["type"] == "http":
                 problem = Problem(500, "internal", "Something went wrong on our side.")
                 await problem.response()(scope, receive, noted)
@@ -55,6 +55,9 @@ class Access:
             )
 
 
-def _at(error: Exception) -> list[str]:
+def where(error: BaseException) -> list[str]:
+    """Name what failed and the last places in the code, and nothing that it was told."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
-    return [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
+    return [type(error).__name__] + [
+        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames
+    ]

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -19,18 +20,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from events.settings import Settings
-from gateway import messages, qr, sessions
-from gateway.access import Access
+from gateway import messages, qr, sessions, websocket
+from gateway.access import Access, where
 from gateway.auth import Auth
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
-from projections.read import ReadModels, ReadModelsAway
+from projections.read import ReadModels, ReadModelsAway, RedisReadModels
+
+log = structlog.get_logger()
 
 
-def create_app(settings: Settings, reads: ReadModels, key: str) -> FastAPI:
-    """Build the application; `key` is the admin key."""
+def create_app(settings: Settings, key: str, reads: ReadModels | None = None) -> FastAPI:
+    """Build the application; `key` is the admin key, `reads` is Redis unless given."""
     parts = assemble(settings, reads)
     app = FastAPI(
         title="WhatsApp session service",
@@ -42,7 +45,7 @@ def create_app(settings: Settings, reads: ReadModels, key: str) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.parts = parts
-    for router in (sessions.router, qr.router, messages.router):
+    for router in (sessions.router, qr.router, messages.router, websocket.router):
         app.include_router(router)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_problem)
@@ -57,13 +60,28 @@ def create_app(settings: Settings, reads: ReadModels, key: str) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _running(parts: Parts) -> AsyncGenerator[None]:
-    task = asyncio.create_task(parts.broker.run())
+    tasks = [asyncio.create_task(_for_ever(run)) for run in (parts.broker.run, parts.feed.run)]
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        # The feed first, while its connection is there: once that is closed,
+        # nats-py turns a cancellation into ConnectionClosedError and it is lost.
+        for task in reversed(tasks):
+            while not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1)
+        if isinstance(parts.reads, RedisReadModels):
+            await parts.reads.close()
+
+
+async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
+    """Run what should never end, and again if a mistake of ours ends it."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - without it, the gateway goes on deaf
+            log.error("gateway.task_failed", task=run.__qualname__, at=where(error))  # noqa: TRY400
+        await asyncio.sleep(1)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

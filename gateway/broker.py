@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import datetime
 
 import structlog
 from nats import errors as nats_errors
@@ -11,6 +12,8 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from events.connection import NoBroker, connect
+from events.envelope import Envelope
+from events.log import Guard, JetStreamLog, LogAway, LogError, Stored
 from events.settings import Settings
 
 log = structlog.get_logger()
@@ -77,3 +80,36 @@ class Broker:
                 if not client.is_closed:
                     await client.close()
             log.warning("broker.closed")
+
+
+class BrokerLog:
+    """The log over whatever connection there is at the moment, for reading."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def append(
+        self, subject: str, event: Envelope, guard: Guard, ttl: float | None = None
+    ) -> int:
+        """Refuse: the actors alone write events, and the broker would not let us."""
+        raise LogError("the gateway writes no events")
+
+    async def tail(self, family: str) -> int:
+        """See Log.tail."""
+        return await self._log().tail(family)
+
+    def read(
+        self, filters: Sequence[str], start: int = 1, since: datetime | None = None
+    ) -> AsyncIterator[Stored]:
+        """See Log.read."""
+        return self._log().read(filters, start, since)
+
+    def follow(self, filters: Sequence[str], start: int) -> AsyncIterator[Stored | None]:
+        """See Log.follow."""
+        return self._log().follow(filters, start)
+
+    def _log(self) -> JetStreamLog:
+        try:
+            return JetStreamLog(self._broker.jetstream)
+        except BrokerAway as error:
+            raise LogAway("no connection") from error

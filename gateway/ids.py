@@ -28,9 +28,14 @@ def _token(value: object) -> str:
         raise PydanticCustomError("bad_id", f"must be {TOKEN_RULE}") from None
 
 
+def is_joined(text: str) -> bool:
+    """Tell whether a text may be a session id as clients see it."""
+    return _JOINED.fullmatch(text) is not None
+
+
 def _joined(value: object) -> str:
     text = _text(value)
-    if not _JOINED.fullmatch(text):
+    if not is_joined(text):
         raise PydanticCustomError("bad_id", JOINED_RULE)
     return text
 

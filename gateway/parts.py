@@ -10,14 +10,15 @@ from starlette.requests import HTTPConnection
 
 from events.settings import Settings
 from gateway.asks import Asks
-from gateway.broker import Broker
+from gateway.broker import Broker, BrokerLog
 from gateway.codes import Codes
 from gateway.commands import Commands
 from gateway.directory import Directory
+from gateway.feed import Feed
 from gateway.lifecycle import Lifecycle
 from gateway.outcomes import Outcomes
 from gateway.sending import Sender
-from projections.read import ReadModels
+from projections.read import ReadModels, RedisReadModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,27 @@ class Parts:
     codes: Codes
     sender: Sender
     asks: Asks
+    feed: Feed
 
 
-def assemble(settings: Settings, reads: ReadModels) -> Parts:
-    """Wire the parts; nothing connects yet."""
+def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
+    """Wire the parts; nothing connects yet. `reads` is Redis unless given."""
     broker = Broker(settings)
+    reads = reads or RedisReadModels.open(settings, BrokerLog(broker))
     outcomes = Outcomes()
     broker.on_connect(outcomes.attach)
     commands = Commands(broker)
     directory = Directory(reads, outcomes)
     lifecycle = Lifecycle(directory, commands, outcomes)
     asks = Asks(broker)
+    codes = Codes(
+        reads=reads,
+        directory=directory,
+        lifecycle=lifecycle,
+        commands=commands,
+        outcomes=outcomes,
+        asks=asks,
+    )
     return Parts(
         settings=settings,
         reads=reads,
@@ -51,22 +62,23 @@ def assemble(settings: Settings, reads: ReadModels) -> Parts:
         outcomes=outcomes,
         directory=directory,
         lifecycle=lifecycle,
-        codes=Codes(
-            reads=reads,
-            directory=directory,
-            lifecycle=lifecycle,
-            commands=commands,
-            outcomes=outcomes,
-            asks=asks,
-        ),
+        codes=codes,
         sender=Sender(settings, reads, directory, commands, outcomes),
         asks=asks,
+        feed=Feed(
+            settings=settings,
+            broker=broker,
+            outcomes=outcomes,
+            directory=directory,
+            codes=codes,
+        ),
     )
 
 
-def _of(connection: HTTPConnection) -> Parts:
+def parts_of(connection: HTTPConnection) -> Parts:
+    """Return the parts of the application that serves a connection."""
     return cast("Parts", connection.app.state.parts)
 
 
-Use = Annotated[Parts, Depends(_of)]
+Use = Annotated[Parts, Depends(parts_of)]
 """What a route writes to get the parts."""

@@ -40,7 +40,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def serving(settings: Settings, reads: FakeReads) -> AsyncIterator[Running]:
     """Serve on a free port, and stop."""
-    app = create_app(settings, reads, KEY)
+    app = create_app(settings, KEY, reads)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, ws="wsproto", log_config=None, access_log=False, lifespan="on")
     server = uvicorn.Server(config)

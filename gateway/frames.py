@@ -1,0 +1,283 @@
+"""What is told to those who watch: one frame for each event of the log, in words clients know.
+
+A frame has faces. The first is what it is; the others are what it is as well:
+`session-ready` is a `state-change` too. A WebSocket gets each event once, under
+the first face it asked for, so that a position stands for one frame; a door
+that knows no positions (Socket.IO) may show all faces.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from events import live, message
+from events import session_events as e
+from events.clock import utc_now
+from events.codec import AnyPayload
+from events.envelope import Envelope, new_id
+from events.message import ACK_OF
+from events.session import WORDS, State
+from events.subjects import SessionId
+from gateway.problems import without_addresses
+from gateway.wire import Json, instant
+from projections.views import QrView, SessionView
+
+Face = tuple[str, Json]
+
+NAMES = frozenset(
+    {
+        "auth-failed",
+        "disconnected",
+        "gap",
+        "loading-progress",
+        "message-ack",
+        "message-failed",
+        "message-from-me",
+        "message-received",
+        "qr",
+        "qr-limit-reached",
+        "qr-update",
+        "queue-position",
+        "session-activated",
+        "session-authenticated",
+        "session-disconnected",
+        "session-disconnection-failed",
+        "session-error",
+        "session-ready",
+        "session-reconnected",
+        "session-reconnecting",
+        "state-change",
+    }
+)
+
+
+@dataclass(slots=True)
+class Frame:
+    """One thing to tell. `position` is its place in the log, None for what is never stored."""
+
+    id: str
+    position: int | None
+    timestamp: str
+    session: str
+    user: str
+    faces: tuple[Face, ...]
+    _written: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+
+    def under(self, names: frozenset[str] | None) -> str | None:
+        """Write the first face that is among `names` (None: all) as JSON; None if there is none."""
+        for name, payload in self.faces:
+            if names is None or name in names:
+                if name not in self._written:
+                    self._written[name] = self._write(name, payload)
+                return self._written[name]
+        return None
+
+    def _write(self, name: str, payload: Json) -> str:
+        return json.dumps(
+            {
+                "id": self.id,
+                "position": self.position,
+                "timestamp": self.timestamp,
+                "event": name,
+                "session": self.session,
+                "payload": payload,
+            },
+            ensure_ascii=False,
+            separators=(",", ":"),
+        )
+
+
+def of_event(
+    session: SessionId, envelope: Envelope, payload: AnyPayload, position: int, was_away: bool
+) -> Frame | None:
+    """Tell an event of the log; None if it is nobody's business outside.
+
+    `was_away` says that the session lost its connection since it was ready.
+    """
+    faces = _faces(session, envelope.time, payload, was_away)
+    if not faces:
+        return None
+    return Frame(
+        envelope.id, position, instant(envelope.time), session.joined, session.user, tuple(faces)
+    )
+
+
+def of_qr(session: SessionId, code: QrView, picture: str, frame_id: str | None = None) -> Frame:
+    """Show a code. It is a credential and has no place in the log."""
+    payload: Json = {
+        "sessionId": session.joined,
+        "qr": code.code,
+        "qrDataUrl": picture,
+        "status": "waiting_qr",
+        "attempt": code.attempt,
+        "expiresAt": instant(code.expires),
+    }
+    return _unstored(session, ("qr-update", payload), ("qr", payload), frame_id=frame_id)
+
+
+def of_queue(session: SessionId, notice: live.QueuePosition) -> Frame:
+    """Tell where a start stands in the line."""
+    payload: Json = {"sessionId": session.joined, "position": notice.position}
+    return _unstored(session, ("queue-position", payload))
+
+
+def of_state(session: SessionId, view: SessionView) -> Frame:
+    """Tell the state as it is, to someone who has just come."""
+    at = instant(view.updated)
+    common: Json = {"sessionId": session.joined, "status": view.word, "timestamp": at}
+    change = common | {"state": view.word, "phoneNumber": view.phone, "reason": view.reason}
+    faces: list[Face] = [("state-change", change)]
+    match State(view.state):
+        case State.READY:
+            faces.append(("session-ready", common | {"phoneNumber": view.phone}))
+        case State.AUTHENTICATED:
+            faces.append(("session-authenticated", common))
+        case State.BLOCKED:
+            faces.append(("auth-failed", common | {"error": view.reason}))
+        case State.OFFLINE | State.PARKED | State.RESTING | State.STOPPED | State.LOGGED_OUT:
+            faces.append(("session-disconnected", common | {"reason": view.reason}))
+        case _:
+            pass
+    return _unstored(session, *faces)
+
+
+def of_nothing(joined: str) -> Frame:
+    """Tell that there is no such session yet."""
+    at = instant(utc_now())
+    payload: Json = {
+        "sessionId": joined,
+        "status": "not_found",
+        "state": "not_found",
+        "timestamp": at,
+    }
+    return Frame(new_id(), None, at, joined, "", (("state-change", payload),))
+
+
+def gap(session: str, since: int, until: int | None, reason: str) -> Frame:
+    """Tell that something between two positions may be missing."""
+    payload: Json = {"since": since, "until": until, "reason": reason}
+    return Frame(new_id(), None, instant(utc_now()), session, "", (("gap", payload),))
+
+
+def _unstored(session: SessionId, *faces: Face, frame_id: str | None = None) -> Frame:
+    at = instant(utc_now())
+    return Frame(frame_id or new_id(), None, at, session.joined, session.user, faces)
+
+
+def _faces(session: SessionId, time: datetime, payload: AnyPayload, was_away: bool) -> list[Face]:
+    at = instant(time)
+
+    def of(name: str, **more: JsonValue) -> Face:
+        return name, {"sessionId": session.joined, **more, "timestamp": at}
+
+    def changed(state: State) -> Face:
+        return of("state-change", state=WORDS[state], status=WORDS[state])
+
+    def gone(state: State, reason: str) -> list[Face]:
+        word = WORDS[state]
+        told = of("session-disconnected", status=word, reason=reason)
+        return [told, ("disconnected", told[1]), changed(state)]
+
+    def acked(wa_id: str, ack: int, chat: str, own: str | None) -> Face:
+        return of("message-ack", messageId=wa_id, ack=ack, chatId=chat, idempotencyKey=own)
+
+    def lost(own: str, chat: str, status: str, reason: str) -> list[Face]:
+        return [of("message-failed", idempotencyKey=own, chatId=chat, status=status, reason=reason)]
+
+    match payload:
+        case e.Registered():
+            return [changed(State.REGISTERED)]
+        case e.Queued() | e.Probing():
+            return [changed(State.QUEUED)]
+        case e.Starting():
+            return [changed(State.STARTING), of("session-activated", attempt=payload.attempt)]
+        case e.LoadingSeen():
+            told = without_addresses(payload.message)
+            return [of("loading-progress", percent=payload.percent, message=told)]
+        case e.Pairing():
+            return [changed(State.PAIRING)]
+        case e.QrExhausted():
+            told = f"{payload.attempts} codes went unscanned; ask for a new one."
+            return [of("qr-limit-reached", message=told, attempts=payload.attempts)]
+        case e.Authenticated():
+            word = WORDS[State.AUTHENTICATED]
+            return [of("session-authenticated", status=word), changed(State.AUTHENTICATED)]
+        case e.AuthFailed():
+            told = without_addresses(payload.reason)
+            return [of("auth-failed", status="auth_failed", error=told)]
+        case e.Ready():
+            name = {"phoneNumber": payload.phone, "pushName": payload.push_name}
+            ready = of("session-ready", status="ready", **name)
+            again = [of("session-reconnected", status="ready", **name)] if was_away else []
+            return [ready, *again, changed(State.READY)]
+        case e.Offline():
+            return gone(State.OFFLINE, payload.reason)
+        case e.Crashed():
+            failed = of("session-error", error=payload.reason)
+            told, *others = gone(State.BACKING_OFF, payload.reason)
+            return [told, failed, *others]
+        case e.BackingOff():
+            return [
+                of(
+                    "session-reconnecting",
+                    attempt=payload.attempt,
+                    maxAttempts=payload.max_attempts,
+                    delay=round(payload.delay * 1000),
+                )
+            ]
+        case e.Suspended():
+            told = f"{payload.failures} failures in a row; tried again at {instant(payload.until)}."
+            failed = of("session-disconnection-failed", status="suspended", message=told)
+            return [failed, of("session-error", error=told), changed(State.SUSPENDED)]
+        case e.Parked():
+            return gone(State.PARKED, payload.reason)
+        case e.Rested():
+            return gone(State.RESTING, payload.reason)
+        case e.Blocked():
+            failed = of("auth-failed", status="auth_failed", error=payload.reason)
+            return [failed, changed(State.BLOCKED)]
+        case e.LoggedOut():
+            return gone(State.LOGGED_OUT, payload.reason)
+        case e.Stopped():
+            return gone(State.STOPPED, payload.reason)
+        case e.Removed():
+            return [changed(State.REMOVED)]
+        case message.Sent():
+            return [acked(payload.wa_id, payload.ack, payload.chat, payload.message)]
+        case message.Delivered() | message.Read() | message.Played():
+            return [acked(payload.wa_id, ACK_OF[payload.kind], payload.chat, payload.message)]
+        case message.Failed():
+            return lost(payload.message, payload.to, "failed", payload.reason)
+        case message.Expired():
+            return lost(payload.message, payload.to, "expired", "deadline")
+        case message.Unresolved():
+            return lost(payload.message, payload.to, "unresolved", payload.reason)
+        case message.Received():
+            # What the owner wrote on the phone is no message to answer.
+            name = "message-from-me" if payload.from_me else "message-received"
+            return [of(name, message=_received(payload))]
+        # Nobody's business outside, or told by something else: who owns the
+        # session, its snapshots and breaker, further codes (qr-update tells
+        # them), what is about to be sent; pools and commands.
+        case _:
+            return []
+
+
+def _received(payload: message.Received) -> Json:
+    return {
+        "id": payload.wa_id,
+        "key": payload.key,
+        "body": payload.body,
+        "from": payload.sender,
+        "chatId": payload.chat,
+        "author": payload.author,
+        "fromMe": payload.from_me,
+        "type": payload.type,
+        "pushName": payload.push_name,
+        "quotedMessageId": payload.quoted,
+        "timestamp": instant(payload.at),
+    }

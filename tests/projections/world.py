@@ -26,6 +26,7 @@ from events.subjects import SessionId
 from projections import models
 from projections.cancelling import cancel
 from projections.projector import Projector
+from projections.qr import QrCodes
 from projections.read import ReadModelsAway, RedisReadModels
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,16 +52,22 @@ class Author:
     history: dict[str, tuple[str, int]] = field(default_factory=dict)
     minutes: int = 0
 
-    async def session(self, event: Any, *, version: int | None = None) -> int:
+    async def session(self, event: Any) -> int:
         """Append a session event."""
         at = self._now()
         self.state = rules.evolve(self.state, event, at)
         self.tail = await self._append(
-            subjects.session_event(self.id, event.kind), event, version or self.state.version, at
+            subjects.session_event(self.id, event.kind), event, self.state.version, at
         )
         if isinstance(event, e.Registered | e.Removed):
             self.received = self.sent = self.failed = 0
             self.history.clear()
+        return self.tail
+
+    async def forge(self, event: Any, *, version: int) -> int:
+        """Append a session event that no lawful owner would write."""
+        subject = subjects.session_event(self.id, event.kind)
+        self.tail = await self._append(subject, event, version, self._now())
         return self.tail
 
     async def message(self, event: Any, *, version: int | None = None) -> int:
@@ -207,6 +214,17 @@ class World:
             await cancel(*tasks)
             assert not faults, faults
 
+    @contextlib.asynccontextmanager
+    async def listening_for_codes(self) -> AsyncIterator[None]:
+        """Write QR codes to Redis for the length of a block."""
+        listening = asyncio.create_task(QrCodes(self.client, self.redis).run())
+        await asyncio.sleep(0)
+        await self.client.flush()  # The broker knows of the subscription.
+        try:
+            yield
+        finally:
+            await cancel(listening)
+
     async def caught_up(self, patience: float = 20) -> None:
         """Wait until both projections have applied all that the log holds now."""
         tail = await self.log.tail(subjects.ALL_EVENTS)
@@ -263,7 +281,8 @@ async def world(nats_url: str, redis_port: int, **knobs: Any) -> AsyncIterator[W
     finally:
         await read.close()
         await redis.aclose()
-        await client.close()
+        with contextlib.suppress(OSError):  # A test may have killed the broker.
+            await client.close()
 
 
 async def eventually(true: Callable[[], Awaitable[bool]], patience: float = 20) -> None:

@@ -48,7 +48,7 @@ NEEDED_DISK = 200_000_000
 
 Ready = Callable[[], Awaitable[None]]
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds that a NATS or Redis of somebody else may take to answer."""
 
 ROLES: dict[str, Role] = {"node": "node", "projections": "projector", "gateway": "gateway"}
@@ -241,7 +241,6 @@ class Machine:
         redis = self._settings.redis_password
         return {
             "pid": os.getpid(),
-            "parts": {part.name: part.pid for part in self._parts},
             "gateway_url": self._gateway,
             "nats_url": self._settings.nats_url,
             "nats_passwords": self._passwords.model_dump(exclude={"redis"})

@@ -64,13 +64,8 @@ class Part:
 
     @property
     def name(self) -> str:
-        """What it is called in the terminal and in up.json."""
+        """What it is called in the terminal."""
         return self._recipe.name
-
-    @property
-    def pid(self) -> int | None:
-        """The process, if there is one."""
-        return self._process.pid if self._process else None
 
     async def start(self) -> float:
         """Start it and wait until it serves; return the seconds that took. Raises DidNotStart."""

@@ -9,15 +9,28 @@ from pathlib import Path
 import nats
 import pytest
 import redis
+import structlog
 
 # `tests.services` and `tests.fakes` are importable however pytest was started.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from events.logging import refuse_secrets
 from tests import services
 
 _SERVICES = frozenset(
     {"shared_nats", "shared_redis", "nats_url", "redis_port", "own_nats", "own_redis", "cluster"}
 )
+
+
+def pytest_configure() -> None:
+    """Let every test fail on a log line that names a secret."""
+    structlog.configure(
+        processors=[
+            refuse_secrets,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ]
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

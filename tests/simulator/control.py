@@ -109,9 +109,17 @@ def _check(name: str, method: Callable[..., Answer], fields: dict[str, object]) 
             f" it takes {', '.join(named) or 'nothing'}",
         )
     for field, value in fields.items():
-        kind = list if field == "members" else named[field].annotation if field in named else object
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise RefusedError(400, f"{name}: {field} is to be a {kind.__name__}, not {value!r}")
+        if field in named and not _is_a(named[field].annotation, value):
+            kind = named[field].annotation
+            raise RefusedError(400, f"{name}: {field} is to be {kind}, not {value!r}")
+
+
+def _is_a(annotation: object, value: object) -> bool:
+    if annotation == list[str]:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if isinstance(value, bool):
+        return annotation is bool
+    return isinstance(annotation, type) and isinstance(value, annotation)
 
 
 def _error(status: int, reason: str) -> web.Response:

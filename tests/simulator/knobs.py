@@ -14,14 +14,18 @@ class UnknownKnobError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """One setting of everything that can be set; times are milliseconds unless said otherwise."""
+    """One setting of everything that can be set; times are milliseconds unless said otherwise.
+
+    Turned knobs live as long as the process; a simulator that is started again begins with
+    those of its command line. `csp` and `unreachable` hold for everybody or for nobody.
+    """
 
     # How the page comes up.
     boot_ms: int = 300
     sync_ms: int = 600
     gap_ms: int = 100  # quiet time between the bursts in which modules are registered
     filler: int = 1000  # modules that do nothing, which a client has to get past
-    late_modules: list[str] = ()  # type: ignore[assignment]  # held back for `late_ms` more
+    late_modules: tuple[str, ...] = ()  # held back for `late_ms` more
     late_ms: int = 0
     version: str = "2.3000.1048032155"
     csp: bool = True
@@ -35,7 +39,7 @@ class Knobs:
     history: int = 100  # newest messages that a newly linked device is given
 
     # How the server answers.
-    ack_ms: list[int] = (20, 150, 300)  # type: ignore[assignment]  # to server ack, delivered, read
+    ack_ms: tuple[int, ...] = (20, 150, 300)  # to server ack, from there to delivered, to read
     ack_up_to: int = 3  # 0 withholds even the server's acknowledgement
     ack_reorder: bool = False  # read before delivered before sent
     unreachable: bool = False  # every page load and every socket is answered 503
@@ -88,10 +92,10 @@ def _checked(name: str, value: object) -> object:
     if name not in KINDS:
         raise UnknownKnobError(f"no knob is called {name!r}; there are: {', '.join(sorted(KINDS))}")
     hint = KINDS[name]
-    if get_origin(hint) is list and isinstance(value, list | tuple):
-        (item,) = get_args(hint)
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        item = get_args(hint)[0]
         if all(_is_a(item, element) for element in value):
-            return list(value)
+            return tuple(value)
     elif isinstance(hint, type) and _is_a(hint, value):
         return value
     raise UnknownKnobError(f"knob {name!r} takes {hint}, not {value!r}")

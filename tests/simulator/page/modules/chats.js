@@ -101,9 +101,10 @@
   __d('WAWebUpdateUnreadChatAction', (exports) => {
     exports.sendSeen = async (request) => {
       const chat = request.chat || request; // older callers pass the chat itself
-      const unread = chat.unreadCount;
+      const unread = Math.abs(chat.unreadCount); // -1 is a chat that was marked as unread
       if (!unread) return;
-      const ids = chat.msgs.filter((msg) => !msg.id.fromMe && msg.ack < 3).map((msg) => msg.id.id);
+      const ids = importNamespace('SimMessages').ofChat(chat.id)
+        .filter((message) => !message.id.fromMe).slice(-unread).map((message) => message.id.id);
       chat.unreadCount = 0;
       importNamespace('SimWire').send({ t: 'seen', chat: String(chat.id), ids });
     };

@@ -13,6 +13,8 @@ from actors.browser.options import BrowserOptions, Deadlines
 from actors.browser.protocol import Launcher
 from actors.loop import LoopThread
 from actors.mailbox import tell
+from actors.memory import LinuxMachine
+from actors.pace import Pace
 from actors.parts import Parts
 from actors.pool import PoolActor
 from actors.pool_messages import Halt
@@ -62,6 +64,8 @@ class Node:
             clock=SystemClock(self.loop.loop),
             launcher=self._launcher,
             wire=NatsWire(self._client, f"wa/node/{settings.node}"),
+            machine=LinuxMachine(),
+            pace=Pace(settings.sends_per_minute, settings.sends_per_second),
             settings=settings,
             policy=Policy.of(settings),
         )

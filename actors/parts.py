@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from actors.browser.protocol import Launcher
 from actors.inbox import Wire
 from actors.loop import LoopThread
+from actors.memory import Machine
+from actors.pace import Pace
 from events.clock import Clock
 from events.log import Log
 from events.session_rules import Policy
@@ -22,5 +24,7 @@ class Parts:
     clock: Clock
     launcher: Launcher
     wire: Wire
+    machine: Machine
+    pace: Pace
     settings: Settings
     policy: Policy

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pykka
@@ -24,6 +25,7 @@ from actors.pool_messages import (
     CreateCame,
     Died,
     Forgotten,
+    Grant,
     Halt,
     Lost,
     PoolMessage,
@@ -39,8 +41,18 @@ from events import codec, live, subjects
 from events import session as rules
 from events import session_events as e
 from events.backoff import Backoff
+from events.breaker import Breaker, BreakerState
 from events.log import Conflict, Guard, LogAway, LogError, Unknown
-from events.pool import Create, CreateRefused, NodeStarted, NodeStopped, PoolEvent
+from events.pool import (
+    Create,
+    CreateRefused,
+    LaunchesPaused,
+    LaunchesProbed,
+    LaunchesResumed,
+    NodeStarted,
+    NodeStopped,
+    PoolEvent,
+)
 from events.session import Session, State
 from events.subjects import BadToken, SessionId
 
@@ -48,7 +60,13 @@ SWEEP = 5.0
 """Seconds between looks for the dead and the forgotten."""
 
 AGAIN = 1.0
-STATUS_OF = {"user_limit": 429, "pool_full": 503, "id_taken": 409, "bad_id": 400}
+STATUS_OF = {
+    "user_limit": 429,
+    "pool_full": 503,
+    "id_taken": 409,
+    "bad_id": 400,
+    "launches_paused": 503,
+}
 SOFTWARE = "wa-sessions 0.1.0"
 
 
@@ -69,6 +87,10 @@ class PoolActor(pykka.ThreadingActor):
         self._creates: Inbox | None = None
         self._tail = 0
         self._version = 0
+        self._launches: Breaker = Breaker(
+            settings.node_breaker_failures, settings.node_breaker_reset
+        )
+        self._failing: set[SessionId] = set()
         self._revival = Backoff(settings.backoff_first, settings.backoff_max)
         self._log = structlog.get_logger()
 
@@ -97,8 +119,11 @@ class PoolActor(pykka.ThreadingActor):
                 self._create(delivered)
             case WantSlot(session):
                 self._want_slot(session)
-            case SlotDone(session):
+            case SlotDone(session, started, reason):
+                self._launched(session, started, reason)
                 self._slot_done(session)
+            case Grant():
+                self._grant()
             case Died(session):
                 self._slot_done(session)
                 self._revive_later(session)
@@ -211,7 +236,7 @@ class PoolActor(pykka.ThreadingActor):
                 self._start(session)
                 self._run(session, create, delivered)
                 return
-            refusal = self._roster.refusal(session)
+            refusal = self._roster.refusal(session) or self._paused(session)
             if refusal is not None and not self._fold_changed():
                 self._refuse(session, refusal, delivered)
                 return
@@ -224,6 +249,16 @@ class PoolActor(pykka.ThreadingActor):
                     self._start(session)
                     delivered.receipt.done()
                     return
+
+    def _paused(self, session: SessionId) -> CreateRefused | None:
+        if self._launches.retry_in(self._parts.clock.now()) <= 0:
+            return None
+        return CreateRefused(
+            user=session.user,
+            bot=session.bot,
+            reason="launches_paused",
+            detail="every start fails right now; nothing is launched but one probe",
+        )
 
     def _register(self, session: SessionId, create: Create, cause: str) -> None:
         before = self._parts.loop.wait(self._versions(session))
@@ -267,7 +302,7 @@ class PoolActor(pykka.ThreadingActor):
             reason=refusal.reason,
             detail=refusal.detail,
             status=STATUS_OF[refusal.reason],
-            retry_after=60,
+            retry_after=self._launches.retry_in(self._parts.clock.now()) or 60,
         )
         self._notice(session, notice)
         delivered.receipt.done()
@@ -303,12 +338,71 @@ class PoolActor(pykka.ThreadingActor):
 
     def _grant(self) -> None:
         while self._queue and len(self._holding) < self._parts.settings.start_concurrency:
-            session = self._queue.popleft()
-            if self._is_alive(session):
-                self._holding.add(session)
-                tell(self._actors[session], to_session.SlotFree())
+            session = self._queue[0]
+            if not self._is_alive(session):
+                self._queue.popleft()
+                continue
+            if not self._has_memory() or not self._admit(session):
+                break
+            self._queue.popleft()
+            self._holding.add(session)
+            tell(self._actors[session], to_session.SlotFree())
         for position, session in enumerate(self._queue, 1):
             self._notice(session, live.QueuePosition(position=position))
+
+    def _has_memory(self) -> bool:
+        """Whether the machine can carry one more browser; looked at again after a while."""
+        if self._parts.machine.available_mb() >= self._parts.settings.memory_reserve_mb:
+            return True
+        self._log.warning("pool.no_memory", waiting=len(self._queue))
+        self._later(SWEEP, Grant())
+        return False
+
+    def _admit(self, session: SessionId) -> bool:
+        """Ask the launch breaker: when every start fails, only one probe is made at a time."""
+        before = self._launches
+        admitted, self._launches = before.admit(self._parts.clock.now())
+        if self._launches.state is BreakerState.HALF_OPEN and before.state is BreakerState.OPEN:
+            probed = LaunchesProbed(session=str(session), rejected=self._launches.rejected)
+            self._record(probed, None)
+        return admitted
+
+    def _launched(self, session: SessionId, started: bool | None, reason: str | None) -> None:
+        """Learn from how a start ended. One session that fails again and again is its own."""
+        before, now = self._launches, self._parts.clock.now()
+        match started:
+            case True:
+                self._failing.clear()
+                self._launches = before.succeeded()
+            case False if before.state is not BreakerState.CLOSED:
+                self._launches = before.failed(now)
+            case False if session not in self._failing or reason == "deprecated_version":
+                self._failing.add(session)
+                # Every session gets the same page, so one reload is all the proof it takes.
+                again = reason == "deprecated_version" and before.failures > 0
+                most = max(before.failures, before.threshold - 1)
+                self._launches = (replace(before, failures=most) if again else before).failed(now)
+            case False:
+                return
+            case None:
+                self._launches = before.abandoned()
+        self._tell_launches(before, reason)
+
+    def _tell_launches(self, before: Breaker, reason: str | None) -> None:
+        after = self._launches
+        if after.state is BreakerState.OPEN and after.until != before.until:
+            self._log.error("pool.launches_paused", reason=reason, failures=after.failures)
+            paused = LaunchesPaused(
+                reason=reason or "unknown",
+                failures=after.failures,
+                retry_in=after.reset,
+                rejected=after.rejected,
+            )
+            self._record(paused, None)
+            self._later(after.reset + 0.01, Grant())
+        elif after.state is BreakerState.CLOSED and before.state is not BreakerState.CLOSED:
+            self._log.info("pool.launches_resumed")
+            self._record(LaunchesResumed(rejected=after.rejected), None)
 
     def _is_alive(self, session: SessionId) -> bool:
         held = self._actors.get(session)

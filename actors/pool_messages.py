@@ -29,9 +29,16 @@ class WantSlot:
 
 @dataclass(frozen=True, slots=True)
 class SlotDone:
-    """A session is past its launch, or gave up."""
+    """A session is past its launch. `started` is None if that says nothing about launching."""
 
     session: SessionId
+    started: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Look again whether a browser may be launched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ PoolMessage = (
     | CreateCame
     | WantSlot
     | SlotDone
+    | Grant
     | Died
     | Lost
     | Forgotten

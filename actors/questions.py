@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import cast
 
@@ -28,18 +28,27 @@ class BadQuestion(Exception):
     """A question lacks what it asks about."""
 
 
-async def answer(browser: Browser, asked: Asked) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An encoded answer, and what it says of the page: sound, failing, or nothing (None)."""
+
+    raw: bytes
+    page_works: bool | None
+
+
+async def answer(browser: Browser, asked: Asked) -> Reply:
     """Ask the page and encode what it says; a failure is an answer too."""
     try:
-        return codec.answer(await _look(browser, asked))
+        return Reply(codec.answer(await _look(browser, asked)), page_works=True)
     except BadQuestion as error:
-        return codec.answer_error("bad_question", str(error), 400)
+        return Reply(codec.answer_error("bad_question", str(error), 400), page_works=None)
     except PageTimeout:
-        return codec.answer_error("page_timeout", "the page did not answer in time", 503)
+        detail = "the page did not answer in time"
+        return Reply(codec.answer_error("page_timeout", detail, 503), page_works=False)
     except PageGone:
-        return codec.answer_error("page_gone", "the page went away", 503)
+        return Reply(codec.answer_error("page_gone", "the page went away", 503), page_works=None)
     except BrowserError as error:
-        return codec.answer_error("browser_error", str(error), 503)
+        return Reply(codec.answer_error("browser_error", str(error), 503), page_works=False)
 
 
 async def _look(browser: Browser, asked: Asked) -> Json | list[JsonValue]:

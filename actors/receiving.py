@@ -11,6 +11,16 @@ from actors.recorder import Recorder
 from actors.sending import Sender
 from events.message import Received, Stage
 
+NOT_MESSAGES = frozenset(
+    {
+        *("e2e_notification", "notification", "notification_template", "gp2", "call_log"),
+        *("protocol", "broadcast_notification", "newsletter_notification", "debug", "oversized"),
+        # A placeholder: the message itself comes later under the same id.
+        "ciphertext",
+    }
+)
+"""What WhatsApp keeps in chats beside messages: its own notices."""
+
 
 class Receiver:
     """One session's way of receiving. Used on the session's own thread only."""
@@ -54,7 +64,7 @@ class Receiver:
         ours = outbox.by_wa_id.get(seen.wa_id)
         if ours is not None:
             self._echo(ours, seen)
-        elif outbox.is_new(seen.wa_id):
+        elif seen.kind not in NOT_MESSAGES and outbox.is_new(seen.wa_id):
             self._recorder.message(
                 Received(
                     wa_id=seen.wa_id,

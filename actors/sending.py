@@ -16,6 +16,7 @@ import structlog
 
 from actors.browser.protocol import Browser, BrowserError, MessageSeen, NotSent, PageTimeout
 from actors.inbox import Delivered
+from actors.pace import Pace
 from actors.recorder import Recorder
 from events import codec
 from events.clock import Clock
@@ -49,10 +50,11 @@ class Sender:
         self,
         recorder: Recorder,
         clock: Clock,
+        pace: Pace,
         run: Callable[[Send, Delivered, bool, str], None],
     ) -> None:
         """`run(send, delivered, look_up, wa_id)` works in the page and ends in `Tried`."""
-        self._recorder, self._clock, self._run = recorder, clock, run
+        self._recorder, self._clock, self._pace, self._run = recorder, clock, pace, run
 
     def deliver(self, delivered: Delivered) -> None:
         """Take a command that the queue brought."""
@@ -71,6 +73,10 @@ class Sender:
             self._begin(payload, delivered)
 
     def _begin(self, send: Send, delivered: Delivered) -> None:
+        wait = self._pace.take(self._recorder.identity.user, self._clock.monotonic())
+        if wait > 0 and self._clock.now() < send.deadline:
+            delivered.receipt.later(wait)
+            return
         intent = self._recorder.outbox.begin(send, new_wa_id(), self._clock.now())
         if intent is None:
             delivered.receipt.done()

@@ -8,6 +8,7 @@ browser is old news.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -20,8 +21,10 @@ from actors.browser import protocol as b
 from actors.browser_life import BrowserLife
 from actors.inbox import Asked, Delivered, Inbox, Pending
 from actors.mailbox import contained, tell
+from actors.memory import Cost
+from actors.operations import Operations, OperationsEvent
 from actors.parts import Parts
-from actors.questions import answer
+from actors.questions import Reply, answer
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
 from actors.sending import RETRY, Sender, Tried, try_in_page
@@ -34,10 +37,12 @@ from actors.session_messages import (
     Halt,
     Message,
     Overdue,
+    Replied,
     Sighted,
     SlotFree,
     Told,
     Unlinking,
+    Weighed,
 )
 from actors.sightings import fact_of, failure_of
 from actors.timers import Rang, Timers
@@ -53,19 +58,28 @@ from events.session_rules import (
     Due,
     Fact,
     Failure,
+    Heavy,
     Launching,
     Progress,
     Quiet,
     Refusal,
+    Stale,
     Unlinked,
     Wanting,
     decide,
+    is_forgettable,
 )
 from events.subjects import SessionId
 
 S = State
 OVERLAP = timedelta(minutes=5)
 """How far behind the newest received message a catch-up begins: chats arrive out of step."""
+
+IDLE = 5.0
+"""Seconds until a browser that is too heavy, and busy, is looked at again."""
+
+STARTED = frozenset({S.PAIRING, S.AUTHENTICATED, S.READY, S.LOGGED_OUT})
+"""States that prove that a browser could be started."""
 
 CATCH_UP = 20_000
 """Most messages one catch-up reads."""
@@ -81,12 +95,20 @@ class SessionActor(pykka.ThreadingActor):
         self._recorder = Recorder(
             identity, parts.log, parts.loop, parts.clock, parts.settings, parts.policy
         )
-        self._sender = Sender(self._recorder, parts.clock, self._try)
+        self._sender = Sender(self._recorder, parts.clock, parts.pace, self._try)
         self._receiver = Receiver(self._recorder, self._sender)
         self._timers = Timers(parts.clock, self._tell_me)
         profile = parts.settings.profiles / identity.dotted
         self._life = BrowserLife(identity, parts.launcher, parts.loop, profile)
+        self._operations = Operations(
+            parts.settings.page_breaker_failures,
+            parts.settings.page_breaker_reset,
+            parts.clock,
+            self._record_operations,
+        )
         self._inbox: Inbox | None = None
+        self._in_flight = 0
+        self._cpu: tuple[float, float] | None = None
         self._qr: live.Qr | None = None
         self._slot = False
         self._log = structlog.get_logger().bind(session=str(identity))
@@ -127,6 +149,7 @@ class SessionActor(pykka.ThreadingActor):
             case Brought(delivered):
                 self._sender.deliver(delivered)
             case Tried():
+                self._tried(message)
                 self._sender.tried(message)
                 self._receiver.replay()
             case SlotFree():
@@ -139,6 +162,10 @@ class SessionActor(pykka.ThreadingActor):
                 self._answered(outcome)
             case CaughtUp(life, messages) if life == self._life.number:
                 self._caught_up(messages)
+            case Weighed(life, cost) if life == self._life.number:
+                self._weighed(cost)
+            case Replied(life, page_works) if life == self._life.number:
+                self._replied(page_works)
             case Unlinking(command, delivered, error):
                 self._unlinked(command, delivered, error)
             case Rang(name, _) if self._timers.is_current(message):
@@ -221,6 +248,7 @@ class SessionActor(pykka.ThreadingActor):
                 self._catch_up()
                 self._timers.ring("probe", self._parts.settings.probe_interval)
                 self._timers.ring("quiet", self._parts.settings.backoff_quiet)
+                self._timers.ring("memory", self._parts.settings.memory_interval)
             case e.Crashed() | e.Parked() | e.Rested() | e.Blocked() | e.Stopped() | e.LoggedOut():
                 self._close_browser()
                 if isinstance(event, e.LoggedOut):
@@ -242,6 +270,16 @@ class SessionActor(pykka.ThreadingActor):
             left = (state.deadline - self._parts.clock.now()).total_seconds()
             grace = QR_GRACE if state.state is S.PAIRING else 0.0
             self._timers.ring("deadline", max(0.0, left + grace))
+        self._arm_stale()
+
+    def _arm_stale(self) -> None:
+        """Forget an unlinked session that nobody touched for its time to live."""
+        state, hours = self._recorder.state, self._parts.settings.stale_hours
+        if hours and is_forgettable(state) and state.since is not None:
+            age = (self._parts.clock.now() - state.since).total_seconds()
+            self._timers.ring("stale", max(0.0, hours * 3_600 - age))
+        else:
+            self._timers.silence("stale")
 
     def _rang(self, name: str) -> None:
         match name:
@@ -249,6 +287,10 @@ class SessionActor(pykka.ThreadingActor):
                 self._note(Due())
             case "quiet":
                 self._note(Quiet())
+            case "stale":
+                self._note(Stale())
+            case "memory":
+                self._weigh()
             case _:
                 self._probe()
 
@@ -334,6 +376,9 @@ class SessionActor(pykka.ThreadingActor):
 
     def _launch(self) -> None:
         self._receiver.begin()
+        self._operations.renew()
+        self._in_flight = 0
+        self._cpu = None
         self._life.launch(
             seen=lambda life, sighting: self._tell_me(Sighted(life, sighting)),
             failed=lambda life, error: self._tell_me(Answered(life, error)),
@@ -343,6 +388,7 @@ class SessionActor(pykka.ThreadingActor):
         self._qr = None
         self._timers.silence("probe")
         self._timers.silence("quiet")
+        self._timers.silence("memory")
         self._life.close()
 
     def _remove(self) -> None:
@@ -381,6 +427,9 @@ class SessionActor(pykka.ThreadingActor):
     def _answered(self, outcome: b.PageStatus | Exception | None) -> None:
         if isinstance(outcome, b.PageStatus):
             self._see_status(outcome)
+        elif isinstance(outcome, b.PageReloaded):
+            # It navigates, as after a log-out; it tells its state anew, and is asked again.
+            self._timers.ring("probe", self._parts.settings.probe_timeout)
         elif outcome is not None:
             self._note(failure_of(outcome))
 
@@ -439,6 +488,9 @@ class SessionActor(pykka.ThreadingActor):
         )
 
     def _caught_up(self, messages: list[b.MessageSeen] | Exception) -> None:
+        if isinstance(messages, b.PageReloaded):
+            self._catch_up()
+            return
         if isinstance(messages, Exception):
             # Going on without would lose what came meanwhile in silence.
             self._answered(messages)
@@ -452,6 +504,10 @@ class SessionActor(pykka.ThreadingActor):
         if browser is None:
             delivered.receipt.later(RETRY)
             return
+        if not self._operations.admit():
+            delivered.receipt.later(self._operations.retry_in)
+            return
+        self._in_flight += 1
         self._parts.loop.run(
             try_in_page(browser, send, wa_id, look_up),
             then=lambda outcome: self._tell_me(Tried(send, delivered, outcome)),
@@ -493,11 +549,74 @@ class SessionActor(pykka.ThreadingActor):
                 codec.answer_error("not_ready", f"the session is {self._recorder.state.word}", 409)
             )
             return
+        if not self._operations.admit():
+            asked.reply(codec.answer_error("breaker_open", "calls into the page fail", 503))
+            return
+        life = self._life.number
+
+        def replied(reply: Reply) -> None:
+            asked.reply(reply.raw)
+            self._tell_me(Replied(life, reply.page_works))
+
+        def failed(_: Exception) -> None:
+            asked.reply(codec.answer_error("failed", "no answer", 503))
+            self._tell_me(Replied(life, page_works=False))
+
+        self._parts.loop.run(answer(browser, asked), then=replied, failed=failed)
+
+    # --- upkeep -------------------------------------------------------------------
+
+    def _tried(self, tried: Tried) -> None:
+        self._in_flight = max(0, self._in_flight - 1)
+        match tried.outcome:
+            case b.PageGone() | b.PageReloaded():
+                self._operations.ended()
+            case b.NotSent() | b.MessageSeen() | None:
+                self._operations.worked()
+            case b.BrowserError():
+                self._operations.failed()
+
+    def _replied(self, page_works: bool | None) -> None:
+        match page_works:
+            case True:
+                self._operations.worked()
+            case False:
+                self._operations.failed()
+            case None:
+                self._operations.ended()
+
+    def _record_operations(self, event: OperationsEvent) -> None:
+        if self._recorder.state.state is S.READY:
+            self._record((event,), None)
+
+    def _weigh(self) -> None:
+        """Measure the browser; restart it at an idle moment if it grew past its limit."""
+        browser = self._life.browser
+        if browser is None or browser.pid is None:
+            return
+        life, pid, machine = self._life.number, browser.pid, self._parts.machine
         self._parts.loop.run(
-            answer(browser, asked),
-            then=asked.reply,
-            failed=lambda _: asked.reply(codec.answer_error("failed", "no answer", 503)),
+            asyncio.to_thread(machine.cost, pid),
+            then=lambda cost: self._tell_me(Weighed(life, cost)),
+            failed=lambda _: self._tell_me(Weighed(life, None)),
         )
+
+    def _weighed(self, cost: Cost | None) -> None:
+        settings = self._parts.settings
+        self._timers.ring("memory", settings.memory_interval)
+        if cost is None:
+            return
+        now = self._parts.clock.monotonic()
+        if self._cpu is not None and now > self._cpu[1]:
+            share = (cost.cpu_seconds - self._cpu[0]) / (now - self._cpu[1])
+            self._tell_live(live.Usage(memory_mb=cost.memory_mb, cpu=round(max(0.0, share), 3)))
+        self._cpu = (cost.cpu_seconds, now)
+        if settings.session_memory_mb and cost.memory_mb > settings.session_memory_mb:
+            if self._in_flight:
+                self._timers.ring("memory", IDLE)
+            else:
+                self._log.info("session.too_heavy", memory_mb=cost.memory_mb)
+                self._note(Heavy(cost.memory_mb))
 
     # --- outside --------------------------------------------------------------------
 
@@ -511,7 +630,13 @@ class SessionActor(pykka.ThreadingActor):
     def _return_slot(self) -> None:
         if self._slot:
             self._slot = False
-            self._pool(to_pool.SlotDone(self.identity))
+            state = self._recorder.state
+            started = None
+            if state.state in STARTED:
+                started = True
+            elif state.state in {S.BACKING_OFF, S.SUSPENDED}:
+                started = False
+            self._pool(to_pool.SlotDone(self.identity, started, state.reason))
 
     def _return_slot_unless_starting(self) -> None:
         if self._recorder.state.state is not S.STARTING:

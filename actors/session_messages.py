@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from actors.browser import protocol as b
 from actors.inbox import Asked, Delivered, Pending
+from actors.memory import Cost
 from actors.sending import Tried
 from actors.timers import Rang
 from events import session_events as e
@@ -61,6 +62,22 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighed:
+    """What the browser of a life costs; None if it could not be measured."""
+
+    life: int
+    cost: Cost | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A question was answered; whether the page did its part is news for the breaker."""
+
+    life: int
+    page_works: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class CaughtUp:
     """What the page holds since the watermark."""
 
@@ -98,6 +115,8 @@ Message = (
     | Sighted
     | Answered
     | CaughtUp
+    | Weighed
+    | Replied
     | Unlinking
     | Rang
     | Overdue

@@ -47,4 +47,13 @@ class Settled(Payload):
     state: str
 
 
-LiveNotice = Qr | QueuePosition | Refused | Settled
+class Usage(Payload):
+    """What a session's browser holds: proportional memory in MB, share of one core."""
+
+    kind: ClassVar[str] = "usage"
+
+    memory_mb: int
+    cpu: float
+
+
+LiveNotice = Qr | QueuePosition | Refused | Settled | Usage

@@ -47,7 +47,7 @@ class CreateRefused(Payload):
 
     user: str
     bot: str
-    reason: Literal["user_limit", "pool_full", "id_taken", "bad_id"]
+    reason: Literal["user_limit", "pool_full", "id_taken", "bad_id", "launches_paused"]
     detail: str
 
 

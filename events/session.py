@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from events import session_events as e
+from events.breaker import BreakerState
 from events.session_events import SessionEvent, Totals
 
 
@@ -84,6 +85,9 @@ LEGAL: dict[str, frozenset[State]] = {
     "suspended": frozenset({S.BACKING_OFF}),
     "probing": frozenset({S.SUSPENDED}),
     "recovered": EXISTING,
+    "operations_paused": frozenset({S.READY}),
+    "operations_probed": frozenset({S.READY}),
+    "operations_resumed": frozenset({S.READY}),
     "parked": WITH_BROWSER,
     "rested": frozenset({S.PAIRING}),
     "blocked": WITH_BROWSER,
@@ -122,6 +126,7 @@ class Session:
     error: str | None = None
     failures: int = 0
     probing: bool = False
+    operations: BreakerState = BreakerState.CLOSED
     qr_attempt: int = 0
     deadline: datetime | None = None
     generation: int = 0
@@ -134,11 +139,11 @@ class Session:
         return WORDS[self.state]
 
     @property
-    def breaker(self) -> str:
+    def breaker(self) -> BreakerState:
         """The start breaker as the events tell it: closed, open or half_open."""
         if self.state is S.SUSPENDED:
-            return "open"
-        return "half_open" if self.probing else "closed"
+            return BreakerState.OPEN
+        return BreakerState.HALF_OPEN if self.probing else BreakerState.CLOSED
 
 
 def evolve(session: Session, event: SessionEvent, at: datetime) -> Session:
@@ -166,7 +171,14 @@ def _apply(was: Session, event: SessionEvent) -> Session:
             link = _unlinked(was) if event.fresh else was
             return replace(link, state=S.QUEUED, wanted=True, reason=event.reason, deadline=None)
         case e.Starting():
-            return replace(was, state=S.STARTING, deadline=event.deadline, qr_attempt=0, percent=-1)
+            return replace(
+                was,
+                state=S.STARTING,
+                deadline=event.deadline,
+                qr_attempt=0,
+                percent=-1,
+                operations=BreakerState.CLOSED,
+            )
         case e.LoadingSeen():
             return replace(was, percent=event.percent)
         case e.Pairing() | e.QrRefreshed():
@@ -210,6 +222,12 @@ def _apply(was: Session, event: SessionEvent) -> Session:
             return replace(was, state=S.QUEUED, deadline=None, probing=True)
         case e.Recovered():
             return replace(was, failures=0, probing=False)
+        case e.OperationsPaused():
+            return replace(was, operations=BreakerState.OPEN)
+        case e.OperationsProbed():
+            return replace(was, operations=BreakerState.HALF_OPEN)
+        case e.OperationsResumed():
+            return replace(was, operations=BreakerState.CLOSED)
         case e.Parked():
             return replace(was, state=S.PARKED, reason=event.reason, deadline=None)
         case e.Rested():

@@ -234,6 +234,32 @@ class Recovered(Payload):
     failures: int
 
 
+class OperationsPaused(Payload):
+    """Calls into the page failed in a row: sends wait, questions are refused until `until`."""
+
+    kind: ClassVar[str] = "operations_paused"
+
+    failures: int
+    rejected: int
+    until: datetime
+
+
+class OperationsProbed(Payload):
+    """One call into the page is let through."""
+
+    kind: ClassVar[str] = "operations_probed"
+
+    rejected: int
+
+
+class OperationsResumed(Payload):
+    """Calls into the page work again."""
+
+    kind: ClassVar[str] = "operations_resumed"
+
+    rejected: int
+
+
 class Parked(Payload):
     """WhatsApp is in use elsewhere; nothing is done until a takeover."""
 
@@ -322,6 +348,9 @@ SessionEvent = (
     | Suspended
     | Probing
     | Recovered
+    | OperationsPaused
+    | OperationsProbed
+    | OperationsResumed
     | Parked
     | Rested
     | Blocked

@@ -157,6 +157,18 @@ class Quiet:
     """The session has been ready for the quiet period."""
 
 
+@dataclass(frozen=True, slots=True)
+class Heavy:
+    """The browser holds more memory than it may, and nothing is being done right now."""
+
+    megabytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Nothing was done with the session for its time to live."""
+
+
 Fact = (
     Claiming
     | Wanting
@@ -172,6 +184,8 @@ Fact = (
     | Failure
     | Due
     | Quiet
+    | Heavy
+    | Stale
 )
 
 # --- rules --------------------------------------------------------------------
@@ -312,8 +326,17 @@ def _note(
         case Quiet():
             calm = state is S.READY and session.failures > 0
             return (e.Recovered(failures=session.failures),) if calm else ()
+        case Heavy():
+            return (e.Queued(reason="memory"),) if state is S.READY else ()
+        case Stale():
+            return (e.Removed(reason="stale"),) if is_forgettable(session) else ()
         case _:
             assert_never(fact)
+
+
+def is_forgettable(session: Session) -> bool:
+    """Whether nothing would be lost with the session: no link, and nothing going on."""
+    return not session.linked and session.state in AT_REST | {S.REGISTERED, S.SUSPENDED}
 
 
 def _code(session: Session, fact: CodeShown, now: datetime, policy: Policy) -> Events:

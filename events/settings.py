@@ -93,8 +93,29 @@ class Settings(BaseSettings):
     suspend_time: float = Field(60, gt=0, description="How long a suspended session waits.")
     qr_max: int = Field(6, ge=1, description="Unscanned codes before a session rests.")
 
+    node_breaker_failures: int = Field(
+        5, ge=1, description="Sessions that fail to start in a row before the node pauses launches."
+    )
+    node_breaker_reset: float = Field(30, gt=0, description="Until the node tries one launch.")
+    page_breaker_failures: int = Field(
+        3, ge=1, description="Calls into a page that fail in a row before they are refused."
+    )
+    page_breaker_reset: float = Field(20, gt=0, description="Until one call is let through.")
+    stale_hours: float = Field(
+        24, ge=0, description="An unlinked session untouched for this long is removed; 0: never."
+    )
+    session_memory_mb: int = Field(
+        700, ge=0, description="A browser above this is restarted when idle; 0: never."
+    )
+    memory_interval: float = Field(60, gt=0, description="Between measurements of a browser.")
+    memory_reserve_mb: int = Field(
+        512, ge=0, description="Memory of the machine that a launch must leave free."
+    )
+
     # sending and the log
     send_wait: float = Field(5, gt=0, description="How long HTTP waits for a send's outcome.")
+    sends_per_minute: int = Field(60, ge=0, description="Messages of a user a minute; 0: no limit.")
+    sends_per_second: int = Field(10, ge=0, description="Messages of a user a second; 0: no limit.")
     send_deadline: float = Field(3_600, gt=0, description="Until an unsent message expires.")
     send_memory: float = Field(7_200, gt=0, description="How far back sends are remembered.")
     message_days: float = Field(30, gt=0, description="How long message events are kept.")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pykka
 
 from actors.loop import LoopThread
+from actors.memory import Cost
+from actors.pace import Pace
 from actors.parts import Parts
 from actors.pool import PoolActor
 from actors.pool_messages import Halt
@@ -32,6 +34,22 @@ FRIEND = "15557654321@c.us"
 PATIENCE = 10.0
 
 
+class FakeMachine:
+    """As much memory as a test says; each browser costs what `costs` says."""
+
+    def __init__(self) -> None:
+        self.available = 16_000
+        self.costs = Cost(60, 1.0)
+
+    def cost(self, pid: int) -> Cost | None:
+        """See actors.memory.Machine."""
+        return self.costs
+
+    def available_mb(self) -> int:
+        """See actors.memory.Machine."""
+        return self.available
+
+
 class World:
     """What a test plays with. Waits are for conditions; time moves by `clock.advance`."""
 
@@ -41,6 +59,7 @@ class World:
         self.log = MemoryLog()
         self.wire = FakeWire()
         self.clock = VirtualClock()
+        self.machine = FakeMachine()
         self.whatsapp = FakeWhatsApp(self.clock.now)
         self.launcher = FakeLauncher(self.whatsapp)
         self.loop = LoopThread()
@@ -55,6 +74,8 @@ class World:
                 clock=self.clock,
                 launcher=self.launcher,
                 wire=self.wire,
+                machine=self.machine,
+                pace=Pace(self.settings.sends_per_minute, self.settings.sends_per_second),
                 settings=self.settings,
                 policy=Policy.of(self.settings),
             ),

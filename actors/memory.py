@@ -1,0 +1,64 @@
+"""What browsers cost: proportional memory and CPU of a process tree, and what the machine has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+MB = 1_048_576
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Proportional set size in MB, and CPU seconds used since the processes began."""
+
+    memory_mb: int
+    cpu_seconds: float
+
+
+class Machine(Protocol):
+    """What sessions and the pool ask about the machine. Blocking; not for the loop thread."""
+
+    def cost(self, pid: int) -> Cost | None:
+        """Measure a browser and all its children; None if it is gone."""
+        ...
+
+    def available_mb(self) -> int:
+        """Return the memory that could be used without swapping."""
+        ...
+
+
+class LinuxMachine:
+    """Reads /proc."""
+
+    def cost(self, pid: int) -> Cost | None:
+        """See Machine.cost."""
+        try:
+            browser = psutil.Process(pid)
+            tree = [browser, *browser.children(recursive=True)]
+        except psutil.Error:
+            return None
+        memory, cpu = 0, 0.0
+        for process in tree:
+            try:
+                memory += _pss(process.pid)
+                times = process.cpu_times()
+                cpu += times.user + times.system
+            except (psutil.Error, OSError):
+                continue  # A renderer that ended meanwhile costs nothing any more.
+        return Cost(memory // MB, cpu)
+
+    def available_mb(self) -> int:
+        """See Machine.available_mb."""
+        return psutil.virtual_memory().available // MB
+
+
+def _pss(pid: int) -> int:
+    """Read the proportional set size in bytes: shared pages count in shares, not in full."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

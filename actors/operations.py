@@ -1,0 +1,72 @@
+"""Calls into a page, behind a circuit breaker of their own.
+
+A page that answers its liveness probe can still fail every real call. After a
+few failures in a row sends wait in their queue and questions are refused at
+once; then one call is let through to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from events import session_events as e
+from events.breaker import Breaker, BreakerState
+from events.clock import Clock
+
+OperationsEvent = e.OperationsPaused | e.OperationsProbed | e.OperationsResumed
+
+
+class Operations:
+    """The breaker of one session's page. Used on the session's own thread only."""
+
+    def __init__(
+        self, threshold: int, reset: float, clock: Clock, record: Callable[[OperationsEvent], None]
+    ) -> None:
+        self._fresh = Breaker(threshold, reset)
+        self._breaker = self._fresh
+        self._clock, self._record = clock, record
+
+    def renew(self) -> None:
+        """Forget everything: a new page."""
+        self._breaker = self._fresh
+
+    def admit(self) -> bool:
+        """Ask whether a call may be made now."""
+        admitted, after = self._breaker.admit(self._clock.now())
+        self._become(after)
+        return admitted
+
+    @property
+    def retry_in(self) -> float:
+        """Seconds until the next call has a chance."""
+        return max(1.0, self._breaker.retry_in(self._clock.now()))
+
+    def worked(self) -> None:
+        """Note that the page did what it was asked, or gave a sound no."""
+        self._become(self._breaker.succeeded())
+
+    def failed(self) -> None:
+        """Note that the page did not do it and gave no reason."""
+        self._become(self._breaker.failed(self._clock.now()))
+
+    def ended(self) -> None:
+        """Note that a call ended without telling anything, with its page for one."""
+        self._become(self._breaker.abandoned())
+
+    def _become(self, after: Breaker) -> None:
+        before, self._breaker = self._breaker, after
+        if after.state is before.state and not (
+            after.state is BreakerState.OPEN and after.until != before.until
+        ):
+            return
+        match after.state:
+            case BreakerState.OPEN if after.until is not None:
+                self._record(
+                    e.OperationsPaused(
+                        failures=after.failures, rejected=after.rejected, until=after.until
+                    )
+                )
+            case BreakerState.HALF_OPEN:
+                self._record(e.OperationsProbed(rejected=after.rejected))
+            case _:
+                self._record(e.OperationsResumed(rejected=after.rejected))

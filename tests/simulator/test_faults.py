@@ -250,12 +250,12 @@ async def test_a_library_that_does_not_wait_stays_dead_on_a_slow_page(
         await server.phone.wait_for_qr()
         await tab.until("() => WPP.isInjected && window.Debug")
 
-        heard = tab.until("() => WPP.isReady && WPP.conn.isMainReady()", timeout=2)
+        ready = "() => WPP.isReady && WPP.conn.isMainReady()"
         if lives:
-            await heard
+            await tab.until(ready)
         else:
             with pytest.raises(TimeoutError):
-                await heard
+                await tab.until(ready, timeout=2)
 
 
 async def test_a_page_that_hangs_answers_nothing_until_it_is_let_go(

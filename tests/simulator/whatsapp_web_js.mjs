@@ -16,7 +16,8 @@ const briefChat = ({ id, name, unreadCount, isGroup }) => ({ id: id._serialized,
 const client = new Client({
   authStrategy: new LocalAuth({ dataPath: folder + '/auth' }),
   webVersionCache: { type: 'local', path: folder + '/cache' },
-  puppeteer: { executablePath: executable, headless: 'shell', args },
+  // A pipe, not a port: however this process ends, the browser ends with it.
+  puppeteer: { executablePath: executable, headless: 'shell', args, pipe: true },
 });
 
 client.on('qr', (qr) => say({ event: 'qr', value: qr }));

@@ -57,6 +57,10 @@ class Settings(BaseSettings):
         None, description="First admin key; unset: made and kept in a 0600 file below DATA_DIR."
     )
 
+    cors_origins: str = Field(
+        "", description="Origins whose pages may call the gateway, separated by commas."
+    )
+
     # browser
     puppeteer_executable_path: Path | None = Field(
         None, description="Chromium to use; unset: the system's."

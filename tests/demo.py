@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from pathlib import Path
 
 import httpx
 import segno
+import structlog
 from pydantic import SecretStr
 from rich.console import Console
 
@@ -247,7 +249,7 @@ class Story:
                     await self._scan(http, phone, shown)
                 await asyncio.sleep(0.1)
         linked = "Linked and ready" if shown else "Restored without a scan, and ready"
-        self._step(f"{linked}: +{status.get('phoneNumber') or PHONE}")
+        self._step(f"{linked}: {number(status.get('phoneNumber') or PHONE)}")
 
     async def _scan(self, http: httpx.AsyncClient, phone: Phone, shown: set[str]) -> None:
         answer = await http.get(f"/api/qr/{USER}/{BOT}")
@@ -271,7 +273,8 @@ class Story:
         self._expect(answer, {200, 202}, "sending")
         took = (time.monotonic() - began) * 1000
         told = answer.json()
-        self._say(f"{answer.status_code} {told.get('status')} in {took:.0f} ms: {told}")
+        shown = {name: told.get(name) for name in ("status", "messageId", "ack")}
+        self._say(f"HTTP {answer.status_code} in {took:.0f} ms: {shown}")
         await self._until("sent", "the message is not sent")
         await self._until("delivered", "no receipt came back")
 
@@ -290,7 +293,7 @@ class Story:
                     await asyncio.sleep(0.05)
             totals = view.totals
             self._say(
-                f"{view.session}: {view.word}, +{view.phone}, on node {view.node}, "
+                f"{view.session}: {view.word}, {number(view.phone or PHONE)}, on node {view.node}, "
                 f"version {view.version}, position {view.position}"
             )
             history = await models.history(SESSION, 2)
@@ -359,6 +362,11 @@ def ops_password(note: dict[str, object]) -> SecretStr | None:
     return SecretStr(str(held["ops"])) if isinstance(held, dict) and "ops" in held else None
 
 
+def number(wid: str) -> str:
+    """Write a phone number as people do."""
+    return f"+{wid.removeprefix('+').split('@')[0]}"
+
+
 def is_ours(subject: str) -> bool:
     """Tell whether an event belongs to the family of our session."""
     return subject.startswith(f"wa.evt.session.{SESSION.dotted}.")
@@ -387,6 +395,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the story")
     arguments = parser.parse_args()
     os.environ.pop("SANDBOX_URL", None)
+    # The story is on the screen; the service's own log lines are in its file.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:
         settings = load()
     except BadSettings as error:

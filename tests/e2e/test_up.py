@@ -213,6 +213,7 @@ def test_half_a_secrets_file_is_mended(tmp_path: Path) -> None:
     with up(tmp_path / "data") as running:
         running.wait_until_ready()
         assert running.end() == 0
+        assert "killed" not in running.said, running.said
 
     assert len(json.loads((home / "secrets.json").read_text())) == 5
     assert mode(home / "secrets.json") == 0o600

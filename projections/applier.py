@@ -9,7 +9,7 @@ passes a stopped `sessions`, while a stopped `messages` holds up nobody.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import structlog
 
@@ -29,6 +29,9 @@ log = structlog.get_logger()
 HEALING = (0.0, 0.3, 1.0)
 """Pauses before each try to close a gap: a replica of the log may be a moment behind."""
 
+CHUNK = 500
+"""Messages read at a time when a family is read again."""
+
 RACES = 20
 """How often a row may move between our reading and our writing before we start over."""
 
@@ -46,7 +49,6 @@ class Applier:
     async def open(self) -> None:
         """Take up the positions that Redis has. What stopped is tried again."""
         self.tracks = {track.name: track for track in await self._models.open()}
-        self._rows.clear()
 
     @property
     def running(self) -> list[Track]:
@@ -175,18 +177,34 @@ class Applier:
     async def _refill_messages(self, session: SessionId) -> Stuck | None:
         mark = await self._models.mark(session)
         family = [subjects.message_family(session)]
-        read = [stored async for stored in self._log.read(family, mark.born + 1)]
-        run, poison = _decoded(read, "message", facts.message_fact)
-        if not run:
-            return poison
-        # The front of what the log still has of this life. If we hold nothing as
-        # late as that, what lay between has expired, and the count begins here.
-        base = run[0].version if run[0].position > mark.position else None
-        answers = (await self._models.add({session: run}, base))[session]
-        if "gap" in answers:
-            hole = run[answers.index("gap")]
-            poison = _first([poison, _hole(session, hole)])
-        return poison
+        base: int | None = None
+        first = True
+        async for chunk in _chunks(self._log.read(family, mark.born + 1)):
+            run, poison = _decoded(chunk, "message", facts.message_fact)
+            if first and run and run[0].position > mark.position:
+                # The front of what the log still has of this life. As we hold nothing as
+                # late as that, what lay between has expired, and the count begins here.
+                base = run[0].version
+            first = False
+            answers = (await self._models.add({session: run}, base))[session]
+            base = None
+            if "gap" in answers:
+                poison = _first([poison, _hole(session, run[answers.index("gap")])])
+            if poison is not None:
+                return poison
+        return None
+
+
+async def _chunks(read: AsyncIterator[Stored]) -> AsyncIterator[list[Stored]]:
+    """Part what is read, so that a family of any length is never held at once."""
+    chunk = list[Stored]()
+    async for stored in read:
+        chunk.append(stored)
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _hole(session: SessionId, fact: Fact[MessageEvent]) -> Stuck:

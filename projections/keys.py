@@ -22,7 +22,8 @@ from events.subjects import SessionId
 
 CURRENT = "wa:current"
 REBUILDING = "wa:rebuilding"
-ALL_GENERATIONS = "wa:v*"
+ALL_GENERATIONS = "wa:v[0-9]*"
+"""Not `wa:v*`: others may keep something under a word that begins so, like the vault."""
 
 
 def everything(generation: int) -> str:

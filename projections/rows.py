@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -81,44 +81,40 @@ class Change:
 
 def fold(base: Row, facts: Sequence[Fact[SessionEvent]]) -> Change:
     """Apply what follows on the row's version; what it has is seen, what comes too early a gap."""
-    change = Change(base, base, ())
+    row, answers = base, list[Answer]()
+    born: int | None = None
+    left_pairing: datetime | None = None
+    totals: Totals | None = None
+    stuck: Stuck | None = None
     for fact in facts:
-        if fact.version <= change.row.version:
-            change = replace(change, answers=(*change.answers, "seen"))
-        elif fact.version > change.row.version + 1:
-            change = replace(change, answers=(*change.answers, "gap"))
-        else:
-            try:
-                change = _applied(change, fact)
-            except IllegalTransition as error:
-                # The version fits and the event does not: the log itself is wrong here.
-                stuck = Stuck(fact.position, f"{fact.session.dotted}: {error}")
-                return replace(change, stuck=stuck)
-    return change
+        if fact.version != row.version + 1:
+            answers.append("seen" if fact.version <= row.version else "gap")
+            continue
+        was, event = row.session.state, fact.event
+        try:
+            row = _after(row, fact)
+        except IllegalTransition as error:
+            # The version fits and the event does not: the log itself is wrong here.
+            stuck = Stuck(fact.position, f"{fact.session.dotted}: {error}")
+            break
+        answers.append("applied")
+        if isinstance(event, e.Registered | e.Removed):
+            born, totals = fact.position, None
+        if isinstance(event, e.Claimed | e.Stopped | e.ProfileSaved):
+            totals = _later(totals, event.totals)
+        left = was is State.PAIRING and row.session.state is not State.PAIRING
+        if left or isinstance(event, e.Removed):
+            left_pairing = fact.at
+    return Change(base, row, tuple(answers), born, left_pairing, totals, stuck)
 
 
-def _applied(change: Change, fact: Fact[SessionEvent]) -> Change:
-    row, event = change.row, fact.event
-    session = evolve(row.session, event, fact.at)
-    lives = isinstance(event, e.Registered | e.Removed)
-    left = row.session.state is State.PAIRING and session.state is not State.PAIRING
-    void = left or isinstance(event, e.Removed)
-    totals = None if lives else change.totals
-    if isinstance(event, e.Claimed | e.Stopped | e.ProfileSaved):
-        totals = _later(totals, event.totals)
-    return replace(
-        change,
-        row=Row(
-            session=session,
-            created=fact.at if isinstance(event, e.Registered) else row.created,
-            updated=fact.at,
-            node=fact.node or row.node,
-            position=fact.position,
-        ),
-        answers=(*change.answers, "applied"),
-        born=fact.position if lives else change.born,
-        left_pairing=fact.at if void else change.left_pairing,
-        totals=totals,
+def _after(row: Row, fact: Fact[SessionEvent]) -> Row:
+    return Row(
+        session=evolve(row.session, fact.event, fact.at),
+        created=fact.at if isinstance(fact.event, e.Registered) else row.created,
+        updated=fact.at,
+        node=fact.node or row.node,
+        position=fact.position,
     )
 
 

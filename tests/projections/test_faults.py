@@ -14,7 +14,7 @@ from projections import applier
 from projections.rebuild import RebuildFailed, rebuild
 from projections.views import ProjectionHealth
 from tests.projections.world import START, Author, World, eventually, world
-from tests.services import NatsServer, RedisServer
+from tests.services import NatsCluster, NatsServer, RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -134,6 +134,31 @@ async def test_a_row_that_vanished_is_healed_with_its_messages(
             await here.caught_up()
 
             await here.agrees_with(author)
+
+
+async def test_a_first_message_is_believed_only_if_the_log_begins_there(
+    nats_url: str, redis_port: int
+) -> None:
+    async with world(nats_url, redis_port) as here:
+        author = here.author()
+        async with here.projecting():
+            await author.live()
+            await author.receive("in-1")
+            await author.send("one")
+            await here.caught_up()
+
+            await here.redis.hdel(
+                "wa:v1:{ada.shop}", "message_version", "message_position", "received", "sent"
+            )
+            await here.redis.delete("wa:v1:{ada.shop}:history")
+            await author.receive("in-2")
+            await here.caught_up()
+
+            view = await here.read.session(author.id)
+            assert view is not None
+            assert (view.totals.received, view.totals.sent) == (2, 1)
+            names = [each.wa_id for each in await here.read.history(author.id, 10)]
+            assert names == ["in-2", "in-1"] or names[0] == "in-2"
 
 
 async def test_messages_that_expired_begin_at_their_first_version_and_totals_do_not_shrink(
@@ -296,6 +321,50 @@ async def test_a_rebuild_beside_a_running_projector_loses_nothing_and_hides_noth
             assert await here.redis.get("wa:current") == "2"
 
 
+async def test_a_projector_follows_the_generation_in_use(nats_url: str, redis_port: int) -> None:
+    async with world(nats_url, redis_port) as here:
+        author = here.author()
+        async with here.projecting():
+            await author.live()
+            await here.caught_up()
+
+            await here.redis.set("wa:current", "7")
+            await author.receive("in-1")
+            await eventually(lambda: _exists(here, "wa:v7:{ada.shop}:history"))
+            await eventually(lambda: _has_state(here, author, "ready"))
+
+            await here.agrees_with(author)
+            assert await here.redis.exists("wa:v1:{ada.shop}")
+
+
+async def test_a_rebuild_leaves_alone_what_is_not_its_own(nats_url: str, redis_port: int) -> None:
+    async with world(nats_url, redis_port) as here:
+        await here.redis.set("wa:vault:ada.shop:1", "a snapshot")
+        await here.redis.set("wa:v0:left:behind", "by a crash")
+
+        await rebuild(here.log, here.redis, here.settings, lambda *_: None)
+
+        assert await here.redis.get("wa:vault:ada.shop:1") == "a snapshot"
+        assert not await here.redis.exists("wa:v0:left:behind")
+
+
+async def test_a_lost_server_of_a_cluster_costs_nothing(
+    cluster: NatsCluster, redis_port: int
+) -> None:
+    async with world(cluster.urls, redis_port, replicas=3) as here:
+        authors = [here.author("u", f"b{n}", seed=n) for n in range(3)]
+        async with here.projecting():
+            for author in authors:
+                await author.wander(20)
+            cluster.servers[1].kill()
+            for author in authors:
+                await author.wander(20)
+            await here.caught_up(40)
+
+        for author in authors:
+            await here.agrees_with(author)
+
+
 async def test_only_one_rebuild_at_a_time(nats_url: str, redis_port: int) -> None:
     async with world(nats_url, redis_port) as here:
         await here.redis.set("wa:rebuilding", "somebody")
@@ -354,6 +423,10 @@ async def _stopped(here: World, projection: str) -> ProjectionHealth:
 async def _has_state(here: World, author: Author, state: str) -> bool:
     view = await here.read.session(author.id)
     return view is not None and view.state == state
+
+
+async def _exists(here: World, key: str) -> bool:
+    return bool(await here.redis.exists(key))
 
 
 async def _append_raw(here: World, subject: str, raw: bytes) -> int:

@@ -267,7 +267,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(nats_url: str, redis_port: int, **knobs: Any) -> AsyncIterator[World]:
+async def world(nats_url: str | list[str], redis_port: int, **knobs: Any) -> AsyncIterator[World]:
     """Connect to both and declare the streams."""
     settings = Settings(redis_host="127.0.0.1", redis_port=redis_port, **knobs)
     client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)

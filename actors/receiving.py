@@ -60,6 +60,8 @@ class Receiver:
                 self._receipt(later)
 
     def _record(self, seen: MessageSeen) -> None:
+        # WhatsApp may tell again of what was recorded, or sent by us, long ago.
+        self._recorder.recall(seen.at)
         outbox = self._recorder.outbox
         ours = outbox.by_wa_id.get(seen.wa_id)
         if ours is not None:

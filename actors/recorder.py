@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from actors.loop import LoopThread
 from events import codec, subjects
 from events import session as rules
 from events.clock import Clock
 from events.envelope import new_id
-from events.log import Conflict, Guard, Log
+from events.log import Conflict, Guard, Log, Stored
 from events.message import MessageEvent, Outbox, Received
 from events.session import Session, State
 from events.session_events import SessionEvent, Totals
@@ -24,6 +24,9 @@ from events.subjects import SessionId
 
 CLAIMS = 10
 """Attempts at a claim while late writes of an earlier life still land."""
+
+MARGIN = timedelta(hours=1)
+"""How far the clocks of clients, nodes, broker and WhatsApp may be apart."""
 
 
 class NotMine(Exception):
@@ -49,8 +52,9 @@ class Recorder:
         self._log, self._loop, self._clock = log, loop, clock
         self._settings, self._policy = settings, policy
         self._tail = 0
-        self._message_position = 0
         self._counted = Totals()
+        self._first = self._message_position = 1
+        self._known_since = clock.now()
 
     # --- reading ----------------------------------------------------------------
 
@@ -64,6 +68,7 @@ class Recorder:
             self._read_session()
             if self.state.state in {State.NOTHING, State.REMOVED}:
                 raise NotMine(str(self.identity))
+            self._known_since = self._clock.now() - timedelta(seconds=self._settings.send_memory)
             self._read_messages()
             claiming = Claiming(life=new_id(), totals=self.totals)
             try:
@@ -77,53 +82,73 @@ class Recorder:
             else:
                 break
         # Older writers are refused from here on, so this reads the last of them.
-        self._read_messages()
+        self._read_new_messages()
 
     def _read_session(self) -> None:
-        self.state, self._tail, self._counted = Session(), 0, Totals()
-        counted_at = 0
+        self.state, self._tail, self._counted, self._first = Session(), 0, Totals(), 1
 
         async def read() -> None:
-            nonlocal counted_at
             async for stored in self._log.read([subjects.session_family(self.identity)]):
                 envelope = stored.envelope
                 event = codec.payload_of(envelope)
                 self.state = rules.evolve(self.state, event, envelope.time)  # type: ignore[arg-type]
-                self._tail = stored.position
-                self.last_event = envelope.id
                 totals = getattr(event, "totals", None)
                 if isinstance(totals, Totals):
-                    self._counted, counted_at = totals, stored.position
+                    # Not from the totals' own place: a write that timed out could land
+                    # between the count and the claim that carries it. It cannot lie
+                    # before the session event that its writer was fenced by.
+                    self._counted, self._first = totals, self._tail + 1
+                self._tail = stored.position
+                self.last_event = envelope.id
 
         self._loop.wait(read())
-        self.outbox = Outbox(version=self._counted.message_version)
-        self._message_position = counted_at + 1
+
+    def recall(self, since: datetime) -> None:
+        """Know every message event stored since then. Costs nothing where it is known already.
+
+        What is asked about may be older than what a claim reads: a command that
+        waited for long, or a message that WhatsApp still keeps.
+        """
+        since -= MARGIN
+        if since < self._known_since:
+            self._known_since = since
+            self._read_messages()
 
     def _read_messages(self) -> None:
-        """Fold message events: all since the totals were last written, and the recent past."""
-        since = self._clock.now() - timedelta(seconds=self._settings.send_memory)
-        counted = self._message_position
+        """Fold message events anew: all that are not in the totals, and the recent past."""
+        self.outbox = Outbox(
+            version=self._counted.message_version, watermark=self._counted.watermark
+        )
 
         async def read() -> None:
             family = [subjects.message_family(self.identity)]
-            recent = self._log.read(family, since=since)
-            if self.outbox.version == self._counted.message_version:
-                async for stored in recent:
-                    if stored.position < counted:
-                        self._remember(stored.raw)
+            async for stored in self._log.read(family, since=self._known_since):
+                if stored.position < self._first:
+                    self._fold(stored)
+
+        self._loop.wait(read())
+        self._message_position = self._first
+        self._read_new_messages()
+
+    def _read_new_messages(self) -> None:
+        async def read() -> None:
+            family = [subjects.message_family(self.identity)]
             async for stored in self._log.read(family, start=self._message_position):
-                envelope = stored.envelope
-                self.outbox.apply(codec.payload_of(envelope))  # type: ignore[arg-type]
-                self.outbox.version = envelope.version or self.outbox.version
+                self._fold(stored)
                 self._message_position = stored.position + 1
 
         self._loop.wait(read())
 
-    def _remember(self, raw: bytes) -> None:
-        # Counted already in the totals: only its ids are news.
-        held = (self.outbox.version, self.outbox.received, self.outbox.sent, self.outbox.failed)
-        self.outbox.apply(codec.payload_of(codec.decode(raw)))  # type: ignore[arg-type]
-        self.outbox.version, self.outbox.received, self.outbox.sent, self.outbox.failed = held
+    def _fold(self, stored: Stored) -> None:
+        envelope, outbox = stored.envelope, self.outbox
+        version = envelope.version or 0
+        held = (outbox.version, outbox.received, outbox.sent, outbox.failed)
+        outbox.apply(codec.payload_of(envelope))  # type: ignore[arg-type]
+        if version > self._counted.message_version:
+            outbox.version = version
+        else:
+            # Counted already in the totals: only its ids are news.
+            outbox.version, outbox.received, outbox.sent, outbox.failed = held
 
     @property
     def totals(self) -> Totals:
@@ -134,6 +159,7 @@ class Recorder:
             failed=self._counted.failed + self.outbox.failed,
             reconnections=self.state.totals.reconnections,
             message_version=self.outbox.version,
+            watermark=self.outbox.watermark,
         )
 
     @property

@@ -19,7 +19,7 @@ from actors.inbox import Delivered
 from actors.pace import Pace
 from actors.recorder import Recorder
 from events import codec
-from events.clock import Clock
+from events.clock import Clock, epoch
 from events.message import Delivery, Expired, Failed, Send, Sending, Sent, Stage, Unresolved
 from events.session import State
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 RETRY = 1.0
 """Seconds until a send whose outcome is unknown is looked at again."""
+
+EVER = epoch(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Sender:
         if not isinstance(payload, Send):
             delivered.receipt.dead(f"{delivered.envelope.type} is not a send")
             return
+        self._recall(payload, delivered)
         known = self._recorder.outbox.delivery(payload.message)
         if known is not None and known.stage is not Stage.SENDING:
             delivered.receipt.done()
@@ -71,6 +74,11 @@ class Sender:
             self._run(payload, delivered, True, known.wa_id)
         else:
             self._begin(payload, delivered)
+
+    def _recall(self, send: Send, delivered: Delivered) -> None:
+        """Make sure of what became of a command that waited for long, maybe sent meanwhile."""
+        overdue = self._clock.now() >= send.deadline
+        self._recorder.recall(EVER if overdue else delivered.envelope.time)
 
     def _begin(self, send: Send, delivered: Delivered) -> None:
         wait = self._pace.take(self._recorder.identity.user, self._clock.monotonic())
@@ -144,6 +152,11 @@ class Sender:
             return True
         if self._clock.now() < send.deadline or self._recorder.state.state is State.READY:
             return False
+        if known is None:
+            self._recorder.recall(EVER)
+            known = self._recorder.outbox.delivery(send.message)
+            if known is not None and known.stage is not Stage.SENDING:
+                return True
         if known is None or known.wa_id is None:
             gone = Expired(message=send.message, to=send.to, deadline=send.deadline)
         else:

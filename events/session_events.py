@@ -70,13 +70,18 @@ SessionCommand = Start | Stop | Restart | Logout | Delete | Reset | Takeover | R
 
 
 class Totals(Payload):
-    """What must not shrink when messages expire from the log."""
+    """What must not shrink when messages expire from the log, or are long ago.
+
+    `watermark` is WhatsApp's time of the newest message received: whoever owns
+    the session next catches up from there.
+    """
 
     received: int = 0
     sent: int = 0
     failed: int = 0
     reconnections: int = 0
     message_version: int = 0
+    watermark: datetime | None = None
 
 
 class Registered(Payload):

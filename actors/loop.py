@@ -82,10 +82,12 @@ class LoopThread:
         """Cancel what still runs, let it unwind, and end the thread."""
 
         async def unwind() -> None:
-            tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Once is not enough: before Python 3.12 `wait_for` loses a cancellation
+            # that comes in the same moment as its result.
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks, timeout=0.2)
 
         asyncio.run_coroutine_threadsafe(unwind(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)

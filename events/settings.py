@@ -19,7 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from events.subjects import token
 
-Role = Literal["node", "gateway", "projector", "ops"]
+Role = Literal["node", "gateway", "projector", "ops", "service"]
 
 
 class BadSettings(Exception):

@@ -25,6 +25,7 @@ class Passwords(BaseModel):
     gateway: str = Field(default_factory=_password, min_length=20)
     projector: str = Field(default_factory=_password, min_length=20)
     ops: str = Field(default_factory=_password, min_length=20)
+    service: str = Field(default_factory=_password, min_length=20)
     redis: str = Field(default_factory=_password, min_length=20)
 
 

@@ -42,6 +42,7 @@ def nats(settings: Settings, folder: Path, passwords: Passwords) -> Recipe:
             "WA_NATS_GATEWAY_PASSWORD": json.dumps(passwords.gateway),
             "WA_NATS_PROJECTOR_PASSWORD": json.dumps(passwords.projector),
             "WA_NATS_OPS_PASSWORD": json.dumps(passwords.ops),
+            "WA_NATS_SERVICE_PASSWORD": json.dumps(passwords.service),
         },
         ready=lambda: until_streams(settings),
         start_within=120,

@@ -28,7 +28,7 @@ from tests import services
 pytestmark = pytest.mark.services
 
 CONF = Path(__file__).resolve().parents[2] / "nats.conf"
-ROLES: tuple[Role, ...] = ("node", "gateway", "projector", "ops")
+ROLES: tuple[Role, ...] = ("node", "gateway", "projector", "ops", "service")
 READERS: tuple[Role, ...] = ("gateway", "projector", "ops")
 
 VICTIM = subjects.SessionId("other", "bot")
@@ -315,7 +315,7 @@ async def test_operations_hears_events_and_no_codes(node: Client, connect: Conne
 # What no role but the node can do
 
 
-@pytest.mark.parametrize("role", [*READERS, "acme"])
+@pytest.mark.parametrize("role", [*READERS, "service", "acme"])
 async def test_nobody_else_writes_an_event(node: Client, connect: Connect, role: str) -> None:
     client = await connect(role)
 
@@ -326,7 +326,7 @@ async def test_nobody_else_writes_an_event(node: Client, connect: Connect, role:
     assert await stored(node, subjects.EVENTS) == 0
 
 
-@pytest.mark.parametrize("role", [*READERS, "acme"])
+@pytest.mark.parametrize("role", [*READERS, "service", "acme"])
 async def test_no_answer_of_the_broker_becomes_an_event(
     node: Client, connect: Connect, role: str
 ) -> None:
@@ -373,7 +373,7 @@ async def test_no_reader_has_its_reading_delivered_into_the_log(
     assert await stored(node, subjects.COMMANDS) == 0
 
 
-@pytest.mark.parametrize("role", [*READERS, "acme"])
+@pytest.mark.parametrize("role", [*READERS, "service", "acme"])
 async def test_nobody_else_touches_the_streams(node: Client, connect: Connect, role: str) -> None:
     await node.jetstream().publish(FORGED, b"{}")
     await node.jetstream().publish(subjects.send_command(VICTIM), b"{}")
@@ -416,7 +416,7 @@ async def test_the_gateway_takes_no_lease(node: Client, connect: Connect) -> Non
     assert await stored(node, f"KV_{subjects.LEASES}") == 0
 
 
-@pytest.mark.parametrize("role", [*READERS, "acme"])
+@pytest.mark.parametrize("role", [*READERS, "service", "acme"])
 async def test_nobody_else_shows_a_code_or_answers_a_question(
     node: Client, connect: Connect, role: str
 ) -> None:
@@ -433,7 +433,7 @@ async def test_nobody_else_shows_a_code_or_answers_a_question(
     assert questions == []
 
 
-@pytest.mark.parametrize("role", [*READERS, "acme"])
+@pytest.mark.parametrize("role", [*READERS, "service", "acme"])
 async def test_nobody_hears_what_is_answered_to_another(
     node: Client, connect: Connect, role: str
 ) -> None:
@@ -454,6 +454,23 @@ async def test_a_role_needs_its_own_password(server: services.NatsServer, role: 
 
 
 # A tenant's own service
+
+
+async def test_a_service_commands_asks_and_hears_every_session(
+    node: Client, connect: Connect
+) -> None:
+    service = await connect("service")
+    codes = await heard(service, subjects.ALL_LIVE)
+    events = await heard(service, subjects.ALL_EVENTS)
+
+    await service.jetstream().publish(subjects.send_command(VICTIM), b"{}")
+    await node.publish(subjects.live(VICTIM, "qr"), b"code")
+    await node.publish(FORGED, b"{}")
+    await everyone_spoke(node)
+
+    assert await stored(node, subjects.COMMANDS) == 1
+    assert [message.data for message in codes] == [b"code"]
+    assert [message.subject for message in events] == [FORGED]
 
 
 async def test_a_tenant_commands_its_own_sessions(node: Client, connect: Connect) -> None:

@@ -9,6 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.metrics import Metrics
 from gateway.problems import Problem
 
 log = structlog.get_logger()
@@ -17,8 +18,9 @@ log = structlog.get_logger()
 class Access:
     """ASGI middleware. The query is never logged: it may hold `api_key`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -46,13 +48,21 @@ class Access:
                 problem = Problem(500, "internal", "Something went wrong on our side.")
                 await problem.response()(scope, receive, noted)
         finally:
+            method = scope.get("method", "WS")
+            seconds = time.perf_counter() - started
+            self._metrics.served(method, _template(scope), status, seconds)
             log.info(
                 "http.served",
-                method=scope.get("method", "WS"),
+                method=method,
                 path=scope["path"],
                 status=status,
-                seconds=round(time.perf_counter() - started, 4),
+                seconds=round(seconds, 4),
             )
+
+
+def _template(scope: Scope) -> str:
+    """Return the route as it is written in the code: paths hold ids, and are without number."""
+    return str(getattr(scope.get("route"), "path", "none"))
 
 
 def where(error: BaseException) -> list[str]:

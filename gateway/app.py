@@ -16,60 +16,100 @@ import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
 from events.settings import Settings
-from gateway import messages, qr, sessions, websocket
+from gateway import docs, health, messages, metrics, qr, sessions, websocket
 from gateway.access import Access, where
 from gateway.auth import Auth
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
+from gateway.health import Health
+from gateway.metrics import Metrics
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
 log = structlog.get_logger()
 
+LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
+ASKED_HEADERS = ["x-api-key", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"]
+TOLD_HEADERS = [
+    "Retry-After",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-Position",
+]
+
 
 def create_app(settings: Settings, key: str, reads: ReadModels | None = None) -> FastAPI:
     """Build the application; `key` is the admin key, `reads` is Redis unless given."""
     parts = assemble(settings, reads)
+    watch = Health(parts)
+    numbers = Metrics()
     app = FastAPI(
         title="WhatsApp session service",
         version="1",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=lambda _: _running(parts),
+        lifespan=lambda _: _running(parts, watch.run),
         redirect_slashes=False,
     )
     app.state.parts = parts
-    for router in (sessions.router, qr.router, messages.router, websocket.router):
+    app.state.health = watch
+    app.state.metrics = numbers
+    for router in (
+        sessions.router,
+        qr.router,
+        messages.router,
+        health.router,
+        metrics.router,
+        websocket.router,
+    ):
         app.include_router(router)
+    app.add_route("/openapi.json", docs.openapi, include_in_schema=False)
+    app.add_route("/docs", docs.page, include_in_schema=False)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_problem)
     app.add_exception_handler(BrokerAway, _answer_problem)
     app.add_exception_handler(ReadModelsAway, _answer_problem)
-    # The last one added stands first.
+    # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Bodies)
     app.add_middleware(Auth, key=key)
-    app.add_middleware(Access)
+    app.add_middleware(Access, metrics=numbers)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin],
+        allow_origin_regex=LOCALHOST if settings.sandbox_url else None,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=ASKED_HEADERS,
+        expose_headers=TOLD_HEADERS,
+        max_age=600,
+    )
     return app
 
 
 @contextlib.asynccontextmanager
-async def _running(parts: Parts) -> AsyncGenerator[None]:
-    tasks = [asyncio.create_task(_for_ever(run)) for run in (parts.broker.run, parts.feed.run)]
+async def _running(parts: Parts, *more: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    tasks = [
+        asyncio.create_task(_for_ever(run))
+        for run in (parts.broker.run, parts.feed.tail, parts.feed.tell_notices, *more)
+    ]
     try:
         yield
     finally:
-        # The feed first, while its connection is there: once that is closed,
-        # nats-py turns a cancellation into ConnectionClosedError and it is lost.
+        # The feed before its connection. And again until it takes: nats-py turns a
+        # cancellation into an error of its own at times, and then it is lost.
         for task in reversed(tasks):
             while not task.done():
                 task.cancel()
-                await asyncio.wait({task}, timeout=1)
+                await asyncio.wait({task}, timeout=0.2)
         if isinstance(parts.reads, RedisReadModels):
             await parts.reads.close()
 

@@ -59,7 +59,7 @@ class Codes:
             return None
         return await self._reads.qr(SessionId(view.user, view.bot))
 
-    async def get(self, session: SessionId, wait: float = WAIT) -> QrView | Linked:
+    async def get(self, session: SessionId) -> QrView | Linked:
         """Return the code, or the next one; starts the session if nothing runs there."""
         with self._outcomes.listen(session) as listener:
             view = await self._directory.view(session)
@@ -80,18 +80,18 @@ class Codes:
                 case _:
                     pass
             # What was said while NATS was away is missed by the listener alone.
-            found = await _next(listener, wait) or await self._reads.qr(session)
+            found = await _next(listener, WAIT) or await self._reads.qr(session)
         if found is None:
             raise _late()
         return found
 
-    async def refresh(self, session: SessionId, wait: float = WAIT) -> QrView | Linked:
+    async def refresh(self, session: SessionId) -> QrView | Linked:
         """Have WhatsApp show a new code, and return it."""
         view = await self._directory.existing(session)
         before = await self.current(view)
         with self._outcomes.listen(session) as listener:
             command = await self._commands.tell(session, RefreshQr())
-            found = await _next(listener, wait, before, command)
+            found = await _next(listener, WAIT, before, command)
         if found is None:
             raise _late()
         return found

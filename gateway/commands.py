@@ -96,7 +96,14 @@ def send_id(session: SessionId, message: str) -> str:
     return f"send-{hashlib.sha256(told).hexdigest()[:40]}"
 
 
-_REFUSALS = {"user_limit": 429, "pool_full": 503, "id_taken": 409, "bad_id": 400}
+STATUS_OF: dict[str, int] = {
+    "user_limit": 429,
+    "pool_full": 503,
+    "id_taken": 409,
+    "bad_id": 400,
+    "launches_paused": 503,
+}
+"""What HTTP answers to each reason for which a create is refused on the log."""
 
 
 def refusal(heard: Heard, command: Published) -> Problem | None:
@@ -112,7 +119,7 @@ def refusal(heard: Heard, command: Published) -> Problem | None:
                 retry_after=refused.retry_after,
             )
         case CreateRefused() as refused:
-            return Problem(_REFUSALS[refused.reason], refused.reason, _sentence(refused.detail))
+            return Problem(STATUS_OF[refused.reason], refused.reason, _sentence(refused.detail))
         case _:
             return None
 

@@ -58,17 +58,15 @@ class Directory:
 
     async def every(self, user: str | None = None) -> list[SessionView]:
         """List sessions, oldest first."""
-        return [
-            self._overlaid(view)
-            for view in await self._reads.sessions(user)
-            if State(view.state) in EXISTING
-        ]
+        views = [self._overlaid(view) for view in await self._reads.sessions(user)]
+        return [view for view in views if State(view.state) in EXISTING]
 
     def _overlaid(self, view: SessionView) -> SessionView:
-        head = self._outcomes.head(SessionId(view.user, view.bot))
-        if head is None or not _behind(view, head) or head.state is State.REMOVED:
+        session = SessionId(view.user, view.bot)
+        head = self._outcomes.head(session)
+        if head is None or not _behind(view, head):
             return view
-        return _overlay(view, SessionId(view.user, view.bot), head) or view
+        return _overlay(view, session, head) or view
 
     async def _caught_up(
         self, session: SessionId, view: SessionView | None, head: Head

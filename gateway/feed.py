@@ -156,12 +156,6 @@ class Feed:
             raise BrokerAway
         return self._position
 
-    async def run(self) -> None:
-        """Tail the log for ever. Ends by cancellation only."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._tail())
-            group.create_task(self._tell_notices())
-
     async def open(self, watch: Watch, since: int | None) -> View:
         """Begin to watch; raises BrokerAway and ReadModelsAway.
 
@@ -192,7 +186,8 @@ class Feed:
 
     # --- the tail -----------------------------------------------------------------
 
-    async def _tail(self) -> None:
+    async def tail(self) -> None:
+        """Tail the log for ever. Ends by cancellation only."""
         while True:
             try:
                 newest = await self._log.tail(subjects.ALL_EVENTS)
@@ -246,7 +241,8 @@ class Feed:
                 self._notices.get_nowait()
             self._notices.put_nowait(heard)
 
-    async def _tell_notices(self) -> None:
+    async def tell_notices(self) -> None:
+        """Tell what is never stored, for ever. Ends by cancellation only."""
         while True:
             heard = await self._notices.get()
             match heard.payload:
@@ -373,6 +369,10 @@ class View:
                     continue
                 self.position = frame.position
             yield frame
+
+    def dropped(self) -> None:
+        """Count that this reader was given up."""
+        self._feed.dropped += 1
 
     def close(self) -> None:
         """Stop watching."""

@@ -83,6 +83,7 @@ class Sender:
         self._commands = commands
         self._outcomes = outcomes
         self._under_way: Counter[SessionId] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
 
     async def through(
@@ -107,9 +108,13 @@ class Sender:
             deadline=utc_now() + timedelta(seconds=self._settings.send_deadline),
         )
         self._under_way[session] += 1
+        outcome = "refused"
         try:
-            return await self._send(session, send, state)
+            delivery = await self._send(session, send, state)
+            outcome = delivery.status
+            return delivery
         finally:
+            self.outcomes[outcome] += 1
             self._under_way[session] -= 1
             if not self._under_way[session]:
                 del self._under_way[session]

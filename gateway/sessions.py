@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query
@@ -29,7 +28,8 @@ from gateway.lifecycle import Done
 from gateway.parts import Parts, Use
 from gateway.pictures import data_url
 from gateway.problems import Problem
-from gateway.wire import CreateBody, Pair, SessionDTO, instant, session_dto, uptime
+from gateway.statistics import statistics
+from gateway.wire import CreateBody, Pair, SessionDTO, instant, session_dto
 from projections.views import QrView, SessionView
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
@@ -129,32 +129,8 @@ async def listing(
 @router.get("/stats", summary="Statistics of the pool", responses=errors(503))
 async def stats(parts: Use) -> Response:
     """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
-    views = await parts.directory.every()
-    at = utc_now()
-    ready = [v for v in views if v.word == "ready"]
-    spent = [uptime(v, at) for v in ready]
-    breakers = Counter(v.breaker for v in views)
-    limits = parts.settings
-    return JSONResponse(
-        {
-            "success": True,
-            "timestamp": now(),
-            "total": len(views),
-            "totalSessions": len(views),
-            "readySessions": len(ready),
-            "maxSessions": limits.max_sessions,
-            "maxSessionsPerUser": limits.max_sessions_per_user,
-            "byStatus": dict(Counter(v.word for v in views)),
-            "byUser": dict(Counter(v.user for v in views)),
-            "averageUptime": round(sum(spent) / len(spent)) if spent else 0,
-            "messagesProcessed": sum(v.totals.sent + v.totals.received for v in views),
-            "messagesSent": sum(v.totals.sent for v in views),
-            "messagesReceived": sum(v.totals.received for v in views),
-            "messagesFailed": sum(v.totals.failed for v in views),
-            "reconnections": sum(v.totals.reconnections for v in views),
-            "breakers": {word: breakers[word] for word in ("closed", "open", "half_open")},
-        }
-    )
+    numbers = statistics(await parts.directory.every(), parts.settings)
+    return JSONResponse({"success": True, "timestamp": now()} | numbers)
 
 
 @router.get(

@@ -89,6 +89,7 @@ async def _serve(socket: WebSocket, view: View, watch: Watch) -> None:
     match ended[0]:
         case TooSlow() | TimeoutError():
             log.info("websocket.too_slow", session=watch.session)
+            view.dropped()
             await _close(socket, f"too slow; come back with since={view.position}")
         case BrokerAway():
             await _close(socket, f"the log is away; come back with since={view.position}")

@@ -26,7 +26,7 @@ import structlog
 from pydantic import SecretStr
 
 from actors.machine import servers
-from actors.machine.part import DidNotStart, Part, Recipe
+from actors.machine.part import DidNotStart, Part, Recipe, call_off
 from actors.machine.ports import InUse, claim
 from actors.machine.secrets import Passwords, passwords, write_private
 from events import subjects
@@ -137,9 +137,7 @@ class Machine:
                 await stopping
         finally:
             say("up", "stopping")
-            starting.cancel()
-            stopping.cancel()
-            await asyncio.gather(starting, stopping, return_exceptions=True)
+            await call_off(starting, stopping)
             await self._stop()
         say("up", "stopped")
         return 0
@@ -170,9 +168,7 @@ class Machine:
 
     async def _stop(self) -> None:
         self._note.unlink(missing_ok=True)
-        for task in self._keeping:
-            task.cancel()
-        await asyncio.gather(*self._keeping, return_exceptions=True)
+        await call_off(*self._keeping)
         # Who asks ends before who answers: the gateway first, then the node,
         # which closes its browsers, and what they talk to last.
         order = ["gateway", "node", "projections", "redis", "nats"]

@@ -10,6 +10,7 @@ import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from events.backoff import Backoff
 
@@ -87,9 +88,7 @@ class Part:
                     self._say(self.name, f"not up yet after {took:.0f} s")
             ready.result()
         finally:
-            ended.cancel()
-            ready.cancel()
-            await asyncio.gather(ended, ready, return_exceptions=True)
+            await call_off(ended, ready)
         return loop.time() - began
 
     async def keep(self) -> None:
@@ -212,6 +211,18 @@ class Part:
     def _obituary(self, what: str) -> str:
         mend = f" {self._recipe.mend}" if self._recipe.mend else ""
         return "\n".join([f"{self.name} {what}.{mend}", *(f"  | {line}" for line in self._last)])
+
+
+async def call_off(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks, and wait until they have ended.
+
+    Once is not enough: until Python 3.12 `wait_for`, which nats-py uses for every
+    request, loses a cancellation that comes in the same moment as its result.
+    """
+    while pending := {task for task in tasks if not task.done()}:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.2)
 
 
 def _kill_group(pid: int) -> None:

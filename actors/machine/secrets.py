@@ -34,13 +34,12 @@ def passwords(path: Path) -> Passwords:
 
     Safe to lose: NATS and Redis are given them anew at each start.
     """
+    held = Passwords()
     with contextlib.suppress(FileNotFoundError, ValidationError):
         held = Passwords.model_validate_json(path.read_bytes())
-        path.chmod(0o600)
-        return held
-    made = Passwords()
-    write_private(path, made.model_dump_json(indent=2))
-    return made
+    # Written back even if it was read: a role that is new has been given one just now.
+    write_private(path, held.model_dump_json(indent=2))
+    return held
 
 
 def write_private(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,10 +18,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
+from actors.machine.secrets import Passwords
 from tests import services
+from tests.simulator.process import simulator
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
@@ -38,7 +42,7 @@ class Up:
     """The service as a child of the test, and everything that it started."""
 
     def __init__(self, data: Path, **variables: str) -> None:
-        self.home = data / "live"
+        self.home = data / ("sandbox" if "SANDBOX_URL" in variables else "live")
         self._word = f"test-{uuid.uuid4()}"
         self._output = data.with_name(f"{data.name}.log")
         environment = {
@@ -172,7 +176,7 @@ def test_it_starts_answers_and_stops_without_a_trace(tmp_path: Path, number: int
         assert there == set(PARTS)
         assert status == 0, running.said
         assert running.everything() == []
-        assert "killed" not in running.said
+        assert ": killed" not in running.said
         assert not (running.home / "up.json").exists()
 
 
@@ -186,7 +190,7 @@ def test_what_it_keeps_is_private_and_said_where(service: Up) -> None:
     assert str(note["nats_url"]).startswith("nats://127.0.0.1:")
     assert note["redis_host"] == "127.0.0.1"
     secrets = json.loads((service.home / "secrets.json").read_text())
-    assert len(set(secrets.values())) == 5
+    assert len(set(secrets.values())) == len(Passwords.model_fields)
     for name in PARTS:
         part = service.part(name)
         assert part is not None
@@ -213,9 +217,10 @@ def test_half_a_secrets_file_is_mended(tmp_path: Path) -> None:
     with up(tmp_path / "data") as running:
         running.wait_until_ready()
         assert running.end() == 0
-        assert "killed" not in running.said, running.said
+        assert ": killed" not in running.said, running.said
 
-    assert len(json.loads((home / "secrets.json").read_text())) == 5
+    assert Passwords.model_validate_json((home / "secrets.json").read_text())
+    assert set(json.loads((home / "secrets.json").read_text())) == set(Passwords.model_fields)
     assert mode(home / "secrets.json") == 0o600
 
 
@@ -267,6 +272,54 @@ def test_killed_itself_it_leaves_nobody_behind_and_starts_again(tmp_path: Path) 
         again.wait_until_answering()
         assert again.end() == 0
         assert again.everything() == []
+
+
+@pytest.mark.browser
+async def test_with_a_browser_open_it_leaves_no_browser_and_takes_it_up_again(
+    tmp_path: Path,
+) -> None:
+    async with simulator(tmp_path / "simulator") as whatsapp:
+        with up(tmp_path / "data", SANDBOX_URL=whatsapp.url) as running:
+            await asyncio.to_thread(running.wait_until_ready)
+            await create(running)
+            await whatsapp.phone.wait_for_qr(timeout=30)
+            # A browser is given an environment of its own, so it is known by its parents.
+            family = psutil.Process(running.process.pid).children(recursive=True)
+            browsers = [process for process in family if "chromium" in process.name()]
+
+            running.end(signal.SIGKILL)
+            await asyncio.to_thread(until, lambda: not alive(family), 10, lambda: alive(family))
+
+            assert browsers
+
+        with up(tmp_path / "data", SANDBOX_URL=whatsapp.url) as again:
+            await asyncio.to_thread(again.wait_until_ready)
+            await whatsapp.phone.wait_for_qr(timeout=30)
+            assert await asyncio.to_thread(again.end) == 0
+            assert again.everything() == []
+            assert ": killed" not in again.said, again.said
+
+
+def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run."""
+    found: list[psutil.Process] = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
+
+
+async def create(running: Up) -> None:
+    """Create a session over HTTP."""
+    key = (running.home / "api-key").read_text().strip()
+    async with httpx.AsyncClient(trust_env=False, timeout=40) as http:
+        answer = await http.post(
+            f"{running.note['gateway_url']}/api/sessions/create",
+            json={"userId": "ann", "plubotId": "bot"},
+            headers={"x-api-key": key},
+        )
+    assert answer.status_code in {200, 202}, answer.text
 
 
 def test_killed_while_it_starts_it_leaves_nobody_behind(tmp_path: Path) -> None:

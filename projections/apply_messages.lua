@@ -29,8 +29,11 @@ local function merge(event)
             redis.call('HSET', key, field, value)
         end
         redis.call('HSET', key, 'position', event.position)
-        redis.call('ZADD', history, event.position, event.entry)
         redis.call('PEXPIREAT', key, event.expires)
+    end
+    if event.creates then
+        -- Its place is that of its first event; added again if only the history was lost.
+        redis.call('ZADD', history, 'NX', redis.call('HGET', key, 'position'), event.entry)
     end
     for field, value in pairs(event.set) do
         redis.call('HSET', key, field, value)

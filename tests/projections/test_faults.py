@@ -11,6 +11,7 @@ from events import message as m
 from events import session_events as e
 from events import streams, subjects
 from projections import applier
+from projections.cancelling import cancel
 from projections.rebuild import RebuildFailed, rebuild
 from projections.views import ProjectionHealth
 from tests.projections.world import START, Author, World, eventually, world
@@ -157,8 +158,8 @@ async def test_a_first_message_is_believed_only_if_the_log_begins_there(
             view = await here.read.session(author.id)
             assert view is not None
             assert (view.totals.received, view.totals.sent) == (2, 1)
-            names = [each.wa_id for each in await here.read.history(author.id, 10)]
-            assert names == ["in-2", "in-1"] or names[0] == "in-2"
+            held = await here.read.history(author.id, 10)
+            assert [each.message or each.wa_id for each in held] == ["in-2", "one", "in-1"]
 
 
 async def test_messages_that_expired_begin_at_their_first_version_and_totals_do_not_shrink(
@@ -308,10 +309,10 @@ async def test_a_rebuild_beside_a_running_projector_loses_nothing_and_hides_noth
             )
             await writing
             await here.caught_up()
-            watching.cancel()
-            looks = await asyncio.gather(watching, return_exceptions=True)
+            assert not watching.done(), watching.exception()
+            # Not a bare cancel(): redis-py, too, may swallow one that meets its answer.
+            await cancel(watching)
 
-            assert isinstance(looks[0], asyncio.CancelledError), looks
             assert count >= told[-1][0] > 0
             assert all(at <= of for at, of in told)
             for author in authors:

@@ -221,10 +221,10 @@ class Outbox:
                 )
                 self.sent += 1
             case Failed():
-                self._keep(Delivery(event.message, event.to, Stage.FAILED))
+                self._keep(self._ended(event, Stage.FAILED))
                 self.failed += 1
             case Expired():
-                self._keep(Delivery(event.message, event.to, Stage.EXPIRED))
+                self._keep(self._ended(event, Stage.EXPIRED))
                 self.failed += 1
             case Unresolved():
                 self._keep(Delivery(event.message, event.to, Stage.UNRESOLVED, event.wa_id))
@@ -243,6 +243,11 @@ class Outbox:
         """Look up a send by the WhatsApp id we chose for it."""
         message = self.by_wa_id.get(wa_id)
         return None if message is None else self.deliveries.get(message)
+
+    def _ended(self, event: Failed | Expired, stage: Stage) -> Delivery:
+        # With its id, or that would never be forgotten.
+        was = self.deliveries.get(event.message)
+        return Delivery(event.message, event.to, stage, was.wa_id if was else None)
 
     def _keep(self, delivery: Delivery) -> None:
         self.deliveries[delivery.message] = delivery

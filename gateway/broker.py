@@ -32,6 +32,11 @@ class Broker:
         self._settings = settings
         self._client: Client | None = None
         self._attach: list[Attach] = []
+        self._there = asyncio.Event()
+
+    async def until_connected(self) -> None:
+        """Wait for the first connection, or for the next one after it was closed for good."""
+        await self._there.wait()
 
     def on_connect(self, attach: Attach) -> None:
         """Call `attach` with each new connection, before it is given to anybody."""
@@ -72,11 +77,13 @@ class Broker:
                 await asyncio.sleep(1)
                 continue
             self._client = client
+            self._there.set()
             log.info("broker.connected")
             try:
                 await lost.wait()
             finally:
                 self._client = None
+                self._there.clear()
                 if not client.is_closed:
                     await client.close()
             log.warning("broker.closed")

@@ -189,6 +189,7 @@ class Feed:
     async def tail(self) -> None:
         """Tail the log for ever. Ends by cancellation only."""
         while True:
+            await self._broker.until_connected()
             try:
                 newest = await self._log.tail(subjects.ALL_EVENTS)
                 if self._position is None or newest < self._position:

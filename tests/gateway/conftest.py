@@ -64,9 +64,9 @@ def settings_for(url: str, home: Path, **more: object) -> Settings:
 
 
 async def until_ready(running: Running) -> None:
-    """Wait until the gateway has its broker."""
+    """Wait until the gateway has its broker and follows the log."""
     for _ in range(400):
-        if running.app.state.parts.broker.connected:
+        if running.app.state.parts.broker.connected and running.app.state.parts.feed.running:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the gateway never connected")

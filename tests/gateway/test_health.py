@@ -1,0 +1,345 @@
+"""Health, metrics and the manual."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from events import codec
+from events import session_events as e
+from events.clock import utc_now
+from events.subjects import SessionId, ask
+from gateway import docs
+from gateway.checks import CHECKS, Finding
+from gateway.health import Health
+from gateway.parts import Parts
+from projections.views import ProjectionHealth
+from tests.gateway.conftest import KEY, Running, serving, settings_for
+from tests.gateway.node import IN_A_MINUTE, ScriptedNode
+from tests.gateway.reads import FakeReads
+
+ONE = SessionId("user", "one")
+NAMES = {
+    *("redis", "nats", "sessionPool", "circuitBreakers", "websocket"),
+    *("sessions", "system", "persistence", "reconnection", "projections"),
+}
+
+
+async def owner_of(node: ScriptedNode, session: SessionId) -> None:
+    """Answer questions to a session, as its owner does."""
+
+    async def answer(message: Any) -> None:
+        await message.respond(codec.answer_error("no_code", "no code", 409))
+
+    await node.client.subscribe(ask(session, "qr"), cb=answer)
+    await node.client.flush()
+
+
+async def test_all_is_well(running: Running, node: ScriptedNode) -> None:
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        answer = await http.get("/health")
+
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["healthy"]) == (200, "healthy", True), body
+    assert body["checks"].keys() == NAMES
+    for check in body["checks"].values():
+        assert check.keys() == {"healthy", "message", "metrics", "duration"}
+    assert body["checks"]["persistence"]["metrics"]["WA_EVT"]["messages"] == 0
+    assert "127.0.0.1" not in answer.text
+
+
+async def test_details_come_with_history_and_what_to_do(
+    running: Running, node: ScriptedNode
+) -> None:
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        body = (await http.get("/health?detailed=true")).json()
+
+    assert body["current"]["status"] == body["status"]
+    assert len(body["history"]) == 1
+    assert body["statistics"].keys() == {
+        *("healthyPercentage", "averageDuration", "totalChecks", "failureCount")
+    }
+    assert body["recommendations"] == []
+
+
+async def test_without_redis_it_is_unhealthy_and_says_what_to_do(
+    running: Running, reads: FakeReads
+) -> None:
+    reads.away = True
+
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        answer = await http.get("/health?detailed=true")
+        live = await http.get("/health/live")
+        ready = await http.get("/health/ready")
+
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (503, "unhealthy")
+    assert body["checks"]["redis"]["healthy"] is False
+    assert any("REDIS_HOST" in told for told in body["recommendations"])
+    assert (live.status_code, ready.status_code) == (200, 503)
+    assert ready.json()["checks"] == {"nats": True, "redis": False}
+
+
+async def test_without_nats_it_is_unhealthy(tmp_path: Path) -> None:
+    async with serving(settings_for("nats://127.0.0.1:9", tmp_path), FakeReads()) as running:
+        answer = await running.http.get("/health")
+        ready = await running.http.get("/health/ready")
+
+    assert (answer.status_code, ready.status_code) == (503, 503)
+    assert answer.json()["checks"]["nats"]["healthy"] is False
+    assert answer.json()["checks"]["redis"]["healthy"] is True
+
+
+async def test_a_missing_stream_is_unhealthy(running: Running, node: ScriptedNode) -> None:
+    await node.client.jetstream().delete_stream("WA_EVT")
+
+    body = (await running.http.get("/health")).json()
+
+    assert body["status"] == "unhealthy"
+    assert body["checks"]["persistence"]["message"] == "A stream is missing"
+
+
+async def test_a_stopped_projection_degrades(running: Running, reads: FakeReads) -> None:
+    reads.projections = [
+        ProjectionHealth(
+            projection="sessions", position=7, lag=3, updated=utc_now(), stopped="event 8: bad"
+        )
+    ]
+
+    answer = await running.http.get("/health?detailed=true")
+
+    body = answer.json()
+    assert (answer.status_code, body["status"]) == (200, "degraded")
+    assert body["checks"]["projections"]["healthy"] is False
+    assert any("wa rebuild" in told for told in body["recommendations"])
+
+
+async def test_an_open_breaker_degrades(running: Running, node: ScriptedNode) -> None:
+    await node.ready(ONE)
+    await node.event(
+        ONE,
+        e.Crashed(reason="page_gone", detail=""),
+        e.Suspended(failures=6, until=utc_now() + IN_A_MINUTE),
+    )
+
+    body = (await running.http.get("/health")).json()
+
+    assert body["status"] == "degraded"
+    assert body["checks"]["circuitBreakers"]["metrics"]["open"] == 1
+
+
+async def test_a_session_whose_owner_is_silent_degrades(
+    running: Running, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+
+    body = (await running.http.get("/health")).json()
+
+    assert body["checks"]["sessionPool"]["metrics"]["ownerAnswers"] is False
+    assert body["status"] == "degraded"
+
+
+async def test_an_owner_that_answers_with_a_no_is_there(
+    running: Running, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+    await owner_of(node, ONE)
+
+    body = (await running.http.get("/health")).json()
+
+    assert body["checks"]["sessionPool"]["metrics"]["ownerAnswers"] is True
+    assert body["status"] == "healthy"
+
+
+async def never(_: Parts) -> Finding:
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2)
+            raise
+
+
+async def broken(_: Parts) -> Finding:
+    raise RuntimeError("ws://10.0.0.7/secret")
+
+
+async def fine(_: Parts) -> Finding:
+    return Finding(True, "fine")
+
+
+async def test_a_check_that_hangs_does_not_hang_health(running: Running) -> None:
+    checks = {"fine": fine, "hangs": never, "broken": broken}
+    health = Health(running.app.state.parts, checks, deadline=0.05)
+
+    report = await asyncio.wait_for(health.report(), 1)
+
+    assert report.checks["fine"]["healthy"] is True
+    assert report.checks["hangs"]["message"] == "No answer in time"
+    assert report.checks["broken"]["message"] == "The check itself failed"
+    assert "10.0.0.7" not in json.dumps(report.body)
+
+
+async def test_the_last_ten_reports_are_kept(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.health.FRESH", -1)
+    health = Health(running.app.state.parts, {"fine": fine})
+
+    for _ in range(12):
+        await health.report()
+    body = await health.details()
+
+    assert len(body["history"]) == 10
+    assert body["statistics"]["totalChecks"] == 13
+    assert body["statistics"]["healthyPercentage"] == 100
+
+
+async def test_a_report_is_given_again_for_a_moment(running: Running) -> None:
+    asked = 0
+
+    async def counted(_: Parts) -> Finding:
+        nonlocal asked
+        asked += 1
+        return Finding(True, "fine")
+
+    health = Health(running.app.state.parts, {"counted": counted})
+    await asyncio.gather(*(health.report() for _ in range(20)))
+
+    assert asked == 1
+
+
+def test_the_contract_names_every_check() -> None:
+    assert set(CHECKS) == NAMES
+
+
+# --- metrics ------------------------------------------------------------------------
+
+
+async def test_metrics_are_prometheus_text(running: Running, node: ScriptedNode) -> None:
+    await node.ready(ONE)
+    await running.http.get("/api/sessions/user-one")
+    await running.http.get("/api/sessions/nobody-none")
+
+    answer = await running.http.get("/metrics")
+
+    assert answer.headers["content-type"].startswith("text/plain")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert samples["wa_sessions", "ready"] == 1
+    assert samples["wa_up", "nats"] == samples["wa_up", "redis"] == 1
+    assert samples["wa_http_requests_total", "GET", "/api/sessions/{id}", "200"] == 1
+    assert samples["wa_http_requests_total", "GET", "/api/sessions/{id}", "404"] == 1
+    assert "user-one" not in answer.text
+
+
+async def test_metrics_are_json_on_request(running: Running, node: ScriptedNode) -> None:
+    await node.ready(ONE)
+
+    answer = await running.http.get("/metrics", headers={"accept": "application/json"})
+
+    assert answer.json()["byStatus"] == {"ready": 1}
+
+
+async def test_metrics_without_redis_say_so(running: Running, reads: FakeReads) -> None:
+    reads.away = True
+
+    answer = await running.http.get("/metrics")
+
+    assert answer.status_code == 200
+    assert 'wa_up{service="redis"} 0.0' in answer.text
+
+
+# --- the manual ------------------------------------------------------------------------
+
+
+async def test_the_manual_is_for_machines_and_people(running: Running) -> None:
+    whole = (await running.http.get("/openapi.json")).json()
+    page = await running.http.get("/docs")
+
+    assert whole["openapi"].startswith("3.")
+    assert page.headers["content-type"].startswith("text/html")
+    for path in whole["paths"]:
+        assert path in page.text
+
+
+async def test_the_manual_opens_in_a_browser(running: Running) -> None:
+    async with httpx.AsyncClient(base_url=running.url) as http:
+        answer = await http.get(f"/docs?api_key={KEY}")
+
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for elsewhere in ("http://", "https://", "<script"):
+        assert elsewhere not in answer.text
+
+
+ROUTES = {
+    ("post", "/api/sessions/create"),
+    ("post", "/api/sessions/initialize"),
+    ("get", "/api/sessions"),
+    ("get", "/api/sessions/{id}"),
+    ("get", "/api/sessions/{userId}/{plubotId}"),
+    ("get", "/api/sessions/{id}/status"),
+    ("get", "/api/sessions/stats"),
+    ("post", "/api/sessions/{id}/refresh-qr"),
+    ("post", "/api/sessions/refresh-qr"),
+    ("post", "/api/sessions/{id}/reconnect"),
+    ("post", "/api/sessions/{id}/disconnect"),
+    ("post", "/api/sessions/{id}/logout"),
+    ("delete", "/api/sessions/{id}"),
+    ("get", "/api/qr/{userId}/{plubotId}"),
+    ("get", "/api/qr/{id}"),
+    ("post", "/api/messages/send"),
+    ("post", "/api/sessions/{id}/messages"),
+    ("get", "/api/messages/{id}/history"),
+    ("get", "/health"),
+    ("get", "/health/live"),
+    ("get", "/health/ready"),
+    ("get", "/metrics"),
+}
+
+
+async def test_the_manual_names_every_route_of_the_contract_with_its_errors(
+    running: Running,
+) -> None:
+    whole = docs.document(running.app)
+    told = {(method, path) for path, held in whole["paths"].items() for method in held}
+
+    assert told >= ROUTES
+    for method, path in told:
+        operation = whole["paths"][path][method]
+        assert operation["summary"]
+        if path.startswith("/api"):
+            assert {"401", "403", "503"} <= operation["responses"].keys()
+            assert operation["security"]
+        if method == "post" and "requestBody" in operation:
+            media = operation["requestBody"]["content"]["application/json"]
+            assert media["schema"].get("examples") or media.get("examples"), path
+    assert "HTTPValidationError" not in json.dumps(whole)
+
+
+async def test_every_reference_of_the_manual_leads_somewhere(running: Running) -> None:
+    whole = docs.document(running.app)
+
+    for reference in _references(whole):
+        place: Any = whole
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        here = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return here + [found for inner in value.values() for found in _references(inner)]
+    if isinstance(value, list):
+        return [found for inner in value for found in _references(inner)]
+    return []

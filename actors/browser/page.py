@@ -105,14 +105,14 @@ class WhatsAppPage:
             "Page.navigate", {"url": PAGE_URL}, timeout=self._deadlines.navigation
         )
         if error := answer.get("errorText"):
-            raise Unreachable(f"{PAGE_URL} cannot be loaded: {error}")
+            raise Unreachable(f"WhatsApp Web cannot be loaded: {error}")
         try:
             status = await self._evaluate(_LOADED, self._deadlines.navigation)
         except PageReloaded:
             # It went on by itself, which only a page that was loaded does.
             return
         if isinstance(status, int) and status >= 400:
-            raise Unreachable(f"{PAGE_URL} answers with HTTP status {status}")
+            raise Unreachable(f"WhatsApp Web answers with HTTP status {status}")
 
     async def ask(
         self, answer: TypeAdapter[T], call: str, *args: object, timeout: float | None = None

@@ -1,0 +1,260 @@
+"""`wa`: the service from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import structlog
+import typer
+from pydantic import JsonValue
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from events.connection import NoBroker, connect
+from events.log import JetStreamLog, LogError
+from gateway.cli import link as linking
+from gateway.cli import tail as tailing
+from gateway.cli.service import CannotDo, Service, broker_and_redis, find
+
+app = typer.Typer(
+    name="wa",
+    help="WhatsApp sessions from a terminal. Finds the service that `make up` runs "
+    "through its data folder (DATA_DIR); --url and --api-key name another one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+# No markup: what comes from a session could hold it.
+out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+
+@dataclass(slots=True)
+class Options:
+    """What was said before the command."""
+
+    url: str | None = None
+    key: str | None = None
+
+
+options = Options()
+
+
+@app.callback()
+def begin(
+    url: Annotated[str | None, typer.Option(envvar="WA_URL", help="Where the gateway is.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(envvar="API_KEY", show_envvar=True, help="Key to use instead of the file's."),
+    ] = None,
+) -> None:
+    """Take what holds for every command."""
+    options.url, options.key = url, api_key
+
+
+def _service() -> Service:
+    return find(options.url, options.key)
+
+
+@app.command()
+def tail(
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", help="One session: its id, or USER/BOT.")
+    ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option("--type", "-t", help="Kinds of events: ready, sent, 'qr_*'. Repeatable."),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(help="Where to begin: 30s, 10m, 2h, 1d; a position; a time.")
+    ] = "10m",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Whole events, one JSON a line; bodies are in there.")
+    ] = False,
+    follow: Annotated[bool, typer.Option(help="Go on with what comes.")] = True,
+) -> None:
+    """Show the log: every event there was since, and every one that comes.
+
+    Reads NATS itself, so it works while the gateway is away.
+    """
+    begin_at = tailing.since(since)
+    wanted = tailing.Wanted(session, tuple(kinds or ()))
+    asyncio.run(
+        tailing.tail(
+            broker_and_redis(),
+            begin_at,
+            wanted,
+            follow=follow,
+            as_json=as_json,
+            show=_plain,
+        )
+    )
+
+
+@app.command()
+def sessions(
+    user: Annotated[str | None, typer.Option(help="Of one user.")] = None,
+    status: Annotated[str | None, typer.Option(help="In one state, such as ready.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the sessions and their states."""
+    service = _service()
+    asked = {name: value for name, value in (("userId", user), ("status", status)) if value}
+    with service.http() as http:
+        answer = service.call(http, "GET", "/api/sessions", params=asked)
+    found = answer.get("sessions")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    if as_json:
+        # Codes to scan are credentials, and a terminal is often recorded.
+        _plain(json.dumps([row | {"qr": None, "qrDataUrl": None} for row in rows], indent=2))
+        return
+    if not rows:
+        out.print("No session. Make one: wa link USER BOT")
+        return
+    table = Table(box=None, header_style="dim")
+    for name in ("SESSION", "STATUS", "PHONE", "SENT", "RECEIVED", "LAST ACTIVITY", "WHY"):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*_row(row))
+    out.print(table)
+
+
+def _row(row: dict[str, JsonValue]) -> list[str]:
+    metrics = row.get("metrics")
+    counted = metrics if isinstance(metrics, dict) else {}
+    return [
+        str(row.get("sessionId")),
+        str(row.get("status")),
+        str(row.get("phoneNumber") or "").partition("@")[0],
+        str(counted.get("messagesSent", "")),
+        str(counted.get("messagesReceived", "")),
+        str(row.get("lastActivity") or "")[:19].replace("T", " "),
+        str(row.get("error") or row.get("reason") or ""),
+    ]
+
+
+@app.command()
+def link(
+    user: Annotated[str, typer.Argument(help="The user, or the id of a session that exists.")],
+    bot: Annotated[str | None, typer.Argument(help="The user's bot.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds until giving up.")] = 300,
+) -> None:
+    """Link a phone: draws the QR code here, and each new one, until it is scanned.
+
+    `wa link USER BOT` makes the session if there is none; `wa link SESSION`
+    takes one that exists.
+    """
+    service = _service()
+    if bot is None:
+        user, bot = linking.pair_of(service, user)
+    linking.link(service, user, bot, patience=timeout, say=out.print, show=_draw)
+
+
+def _draw(code: str) -> None:
+    # The last code is worth nothing any more: on a terminal it makes room.
+    if out.is_terminal:
+        out.clear()
+    _plain(code)
+
+
+@app.command()
+def send(
+    session: Annotated[str, typer.Argument(help="The id of a session.")],
+    to: Annotated[str, typer.Argument(help="A phone number with country code, or a chat id.")],
+    text: Annotated[str, typer.Argument(help="What to say.")],
+    key: Annotated[
+        str | None, typer.Option(help="Idempotency key: the same key never sends twice.")
+    ] = None,
+) -> None:
+    """Send a text and say what became of it."""
+    service = _service()
+    headers = {"Idempotency-Key": key} if key else {}
+    body = {"sessionId": session, "to": to, "message": text}
+    with service.http() as http:
+        answer = service.call(http, "POST", "/api/messages/send", json=body, headers=headers)
+    if answer.get("status") == "sent":
+        out.print(f"sent: {answer.get('messageId')}")
+    else:
+        told = answer.get("commandId")
+        out.print(f"{answer.get('status')}: {told} (it goes out when the session is ready)")
+
+
+@app.command()
+def rebuild() -> None:
+    """Build the read models in Redis anew from the log; readers go on meanwhile."""
+    asyncio.run(_rebuild())
+
+
+async def _rebuild() -> None:
+    from projections import models
+    from projections import rebuild as rebuilding
+
+    settings = broker_and_redis()
+    try:
+        client = await connect(settings, "ops", name="wa-rebuild", patience=5)
+    except NoBroker as error:
+        raise CannotDo(f"{error}. Is the service running? Else set NATS_URL") from None
+    redis = models.connect(settings)
+    bar = Progress(
+        TextColumn("rebuild"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+    )
+    try:
+        with bar:
+            task = bar.add_task("rebuild", total=None)
+            count = await rebuilding.rebuild(
+                JetStreamLog(client.jetstream()),
+                redis,
+                settings,
+                lambda position, last: bar.update(task, completed=position, total=last),
+            )
+    except rebuilding.RebuildFailed as error:
+        raise CannotDo(f"{error}; the read models are as they were") from None
+    except RedisError as error:
+        raise CannotDo(f"Redis: {error}; the read models are as they were") from None
+    except LogError as error:
+        raise CannotDo(f"the log: {error}; the read models are as they were") from None
+    finally:
+        await redis.aclose()
+        await client.close()
+    out.print(f"{count} events read; the read models are new.")
+
+
+@app.command()
+def doctor() -> None:
+    """Look what is missing on this machine, and how to mend it."""
+    from gateway.cli import doctor as examining
+
+    raise typer.Exit(examining.run())
+
+
+def _plain(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> None:
+    """Run `wa`."""
+    # What we have to say we say in plain lines; logs of the parts would be noise in pipes.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        app()
+    except CannotDo as error:
+        print(f"wa: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # `wa tail | head`: nobody listens any more, and Python would complain at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

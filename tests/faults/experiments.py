@@ -1,0 +1,223 @@
+"""The experiments: one continuous run each, in which a fault strikes at random instants."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults import strikes as s
+from tests.faults.evidence import Answer, Evidence
+from tests.faults.ledger import Findings, compare
+from tests.faults.load import Load, Rates
+from tests.faults.site import a_site
+from tests.simulator.phone import PhoneError
+
+Say = Callable[[str], None]
+
+VARIABLES = {
+    # Load is the experiment's, not the quotas'.
+    "SENDS_PER_MINUTE": "0",
+    "SENDS_PER_SECOND": "0",
+    "MAX_SESSIONS_PER_USER": "50",
+    # Twenty strikes are twenty failures in a row unless success is believed sooner.
+    "BACKOFF_QUIET": "5",
+    "SUSPEND_TIME": "5",
+    "LOG_JSON": "true",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How large a run is. `longest` shortens faults that last; `pause` is between strikes."""
+
+    sessions: int
+    strikes: int
+    rates: Rates
+    longest: float = 1.0
+    pause: tuple[float, float] = (0.5, 4.0)
+    deadline: float = 90.0
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+LONG = Scale(sessions=10, strikes=20, rates=Rates(sends=20, incoming=5))
+SHORT = Scale(
+    sessions=2,
+    strikes=2,
+    rates=Rates(sends=12, incoming=4),
+    longest=0.1,
+    pause=(0.2, 1.0),
+    deadline=30,
+    variables={"PROBE_INTERVAL": "1", "PROBE_TIMEOUT": "2"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A fault and how it is dealt out; `letter` is the issue's."""
+
+    name: str
+    letter: str
+    strike: s.Strike
+    kinds: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+    most_sessions: int = 100
+
+    @property
+    def about(self) -> str:
+        """One line about it."""
+        return (self.strike.__doc__ or "").strip()
+
+
+EXPERIMENTS = {
+    each.name: each
+    for each in (
+        Experiment("nats-kill", "a", s.nats_killed),
+        Experiment("nats-freeze", "b", s.nats_frozen),
+        Experiment("node-points", "c", s.node_at_point),
+        Experiment("node-kill", "c", s.node_killed),
+        Experiment("everything", "c", s.everything_killed),
+        Experiment("owner", "c", s.owner_replaced, most_sessions=4),
+        Experiment("redis", "d", s.redis_struck, ("killed", "flushed")),
+        Experiment(
+            "browser", "e", s.browser_struck, ("killed", "frozen", "page crashed", "all killed")
+        ),
+        Experiment(
+            "whatsapp",
+            "f",
+            s.whatsapp_struck,
+            ("dropped", "conflict", "slow", "all dropped", "hung", "late modules"),
+        ),
+        Experiment("unlink", "f", s.unlinked, variables={"SEND_DEADLINE": "5"}),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run showed. Times are seconds."""
+
+    experiment: str
+    seed: int
+    strikes: int
+    sessions: int
+    accepted: int
+    refused: int
+    received: int
+    findings: Findings
+    took: float
+    recovery: Mapping[str, tuple[float, ...]]
+    answers: Mapping[str, int]
+    repeats: int
+    events: int
+
+    @property
+    def recovered(self) -> tuple[float, ...]:
+        """All recovery times."""
+        return tuple(itertools.chain.from_iterable(self.recovery.values()))
+
+
+async def run(
+    experiment: Experiment,
+    seed: int,
+    scale: Scale,
+    home: Path,
+    say: Say,
+    *,
+    programs: Mapping[str, str] | None = None,
+    mutant: str = "",
+) -> Result:
+    """Run one experiment from nothing to the comparison. Raises NotInTime."""
+    began = time.monotonic()
+    dice = random.Random(f"{seed} {experiment.name}")
+    sessions = min(scale.sessions, experiment.most_sessions)
+    variables = {**VARIABLES, **scale.variables, **experiment.variables, "FAULTS_MUTANT": mutant}
+    async with a_site(home, sessions, programs or {}, **variables) as site:
+        say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
+        load = Load(site, scale.rates, dice)
+        kinds = list(itertools.islice(itertools.cycle(experiment.kinds), scale.strikes))
+        dice.shuffle(kinds)
+        running = s.Run(site, load, dice, scale.longest, kinds)
+        load.begin()
+        struck: list[s.Struck] = []
+        await load.flows(running.everybody, 0, 20)
+        for number in range(scale.strikes):
+            await asyncio.sleep(dice.uniform(*scale.pause))
+            try:
+                hit = await experiment.strike(running, number)
+            except PhoneError as error:
+                # Its page is away because of the strike before; the next one hits.
+                say(f"strike {number + 1} missed: {error.reason}")
+                continue
+            struck.append(hit)
+            back = await load.flows(hit.sessions, time.monotonic(), 40)
+            say(
+                f"strike {len(struck)}/{scale.strikes} {hit.kind}: "
+                f"{load.ledger.count(Answer.ACCEPTED)} accepted, "
+                f"{load.ledger.count(Answer.UNKNOWN)} unknown, "
+                f"{len(load.ledger.written)} written"
+                + ("" if back else "; nothing was sent for 40 s")
+            )
+        await load.finish(scale.deadline)
+        say("no more is sent; waiting until everything has ended")
+        await site.settled(load.ledger, scale.deadline, say)
+        evidence = await site.evidence(load.ledger)
+    return _result(experiment, seed, struck, load, evidence, time.monotonic() - began)
+
+
+def _result(
+    experiment: Experiment,
+    seed: int,
+    struck: list[s.Struck],
+    load: Load,
+    evidence: Evidence,
+    took: float,
+) -> Result:
+    received = Counter(event.kind for event in evidence.log)["received"]
+    return Result(
+        experiment=experiment.name,
+        seed=seed,
+        strikes=len(struck),
+        sessions=len(load.site.sessions),
+        accepted=load.ledger.count(Answer.ACCEPTED),
+        refused=load.ledger.count(Answer.REFUSED),
+        received=received,
+        findings=compare(evidence),
+        took=took,
+        recovery=recoveries(struck, evidence),
+        answers=dict(load.words.most_common()),
+        repeats=sum(message.repeats for message in evidence.phone),
+        events=len(evidence.log),
+    )
+
+
+def recoveries(struck: list[s.Struck], evidence: Evidence) -> dict[str, tuple[float, ...]]:
+    """Seconds from the end of each strike until every session hit has sent again, by kind.
+
+    A strike before whose recovery the next one came is left out.
+    """
+    sent: dict[str, list[float]] = {}
+    for event in evidence.events("sent"):
+        sent.setdefault(event.session, []).append(event.at.timestamp())
+    found: dict[str, list[float]] = {}
+    ends = [hit.began for hit in struck[1:]] + [float("inf")]
+    for hit, end in zip(struck, ends, strict=True):
+        firsts = [
+            next((at for at in sent.get(session.dotted, ()) if hit.over < at < end), None)
+            for session in hit.sessions
+        ]
+        times = [at - hit.over for at in firsts if at is not None]
+        if times and len(times) == len(firsts):
+            found.setdefault(hit.kind, []).append(max(times))
+    return {kind: tuple(times) for kind, times in found.items()}
+
+
+def spread(times: tuple[float, ...]) -> str:
+    """Median and longest."""
+    return f"{statistics.median(times):.1f}/{max(times):.1f}" if times else "-"

@@ -1,0 +1,47 @@
+"""Results as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults.experiments import Result, spread
+
+HEAD = (
+    *("experiment", "seed", "strikes", "sessions", "accepted", "refused", "received"),
+    *("lost", "doubled", "phantom", "stale", "disordered", "unsettled"),
+    *("repeats", "took s", "recovery s (median/longest)"),
+)
+
+
+def table(results: Sequence[Result]) -> str:
+    """Write one line for each run."""
+    rows = [HEAD, *(_row(result) for result in results)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    counts = (str(len(found)) for found in result.findings.lists().values())
+    numbers = (result.seed, result.strikes, result.sessions, result.accepted, result.refused)
+    kinds = result.recovery if len(result.recovery) > 1 else {}
+    by_kind = ", ".join(f"{kind} {spread(times)}" for kind, times in sorted(kinds.items()))
+    return (
+        result.experiment,
+        *(str(number) for number in (*numbers, result.received)),
+        *counts,
+        str(result.repeats),
+        f"{result.took:.0f}",
+        spread(result.recovered) + (f" ({by_kind})" if by_kind else ""),
+    )
+
+
+def write(results: Sequence[Result], path: Path) -> None:
+    """Write everything that is known as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=2))

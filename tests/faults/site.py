@@ -1,0 +1,518 @@
+"""The service with every part in the test's own hand, against a simulated WhatsApp.
+
+Not under `actors.up`: that one starts a dead part again within half a second, and
+ever more slowly the more often it dies. Here the experiment says how long a part
+stays away, and which program runs in its place. Recipes, passwords and `nats.conf`
+are the product's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+from nats.aio.client import Client
+from pydantic import SecretStr
+
+from actors.machine import servers
+from actors.machine.ports import free_port
+from actors.machine.secrets import Passwords
+from events import codec, connection, subjects
+from events.clock import utc_now
+from events.log import JetStreamLog, LogError
+from events.session_events import Takeover
+from events.settings import Role, Settings
+from events.subjects import SessionId
+from projections.read import RedisReadModels
+from tests.faults.evidence import Entry, Evidence, Ledger, Logged, OnPhone, Row
+from tests.simulator.phone import Phone
+from tests.simulator.process import Simulator
+
+ROOT = Path(__file__).parents[2]
+KEY = "faults"
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
+
+T = TypeVar("T")
+
+
+class NotInTime(Exception):
+    """Something that had to happen did not. Says what, and what the parts said last."""
+
+
+@dataclass
+class Process:
+    """One part: killed, frozen, thawed and started again on the same data. One thread only."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    said: Path
+    stdin: bytes = b""
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        """Start it, and do not wait until it serves."""
+        with self.said.open("ab") as said:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.PIPE if self.stdin else subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            )
+        if self._process.stdin is not None:
+            self._process.stdin.write(self.stdin)
+            self._process.stdin.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        if self._process is not None and self.running:
+            self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.signal(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait(10)
+
+    def freeze(self) -> None:
+        """Let it keep its sockets and do nothing."""
+        self.signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self.signal(signal.SIGCONT)
+
+    async def stop(self, within: float = 30) -> None:
+        """Ask it to end; kill it if it does not in time."""
+        self.thaw()
+        self.signal(signal.SIGTERM)
+        give_up = time.monotonic() + within
+        while self.running and time.monotonic() < give_up:
+            await asyncio.sleep(0.02)
+        self.kill()
+
+    def tail(self, lines: int = 15) -> str:
+        """Return what it said last."""
+        return "\n".join(self.said.read_text(errors="replace").splitlines()[-lines:])
+
+
+PROGRAMS = {
+    "node": "tests.faults.failing_node",
+    "projections": "projections",
+    "gateway": "gateway",
+}
+ROLES: dict[str, Role] = {"node": "node", "projections": "projector", "gateway": "gateway"}
+
+
+class Site:
+    """Five parts, a simulated WhatsApp, and sessions on them."""
+
+    def __init__(
+        self, home: Path, variables: Mapping[str, str], programs: Mapping[str, str] = PROGRAMS
+    ) -> None:
+        self.home = home
+        self.data = home / "data"
+        self.simulator = Simulator(home / "simulator")
+        self.order = home / "order"
+        self.parts: dict[str, Process] = {}
+        self.sessions: dict[SessionId, str] = {}
+        self.http = httpx.AsyncClient()
+        self._variables, self._programs = variables, {**PROGRAMS, **programs}
+        self._passwords = Passwords()
+        ports: list[int] = []
+        while len(ports) < 3:
+            ports.append(free_port(ports))
+        self._settings = Settings(
+            _env_file=None,  # pyright: ignore[reportCallIssue]
+            nats_port=ports[0],
+            nats_url=f"nats://127.0.0.1:{ports[0]}",
+            redis_host="127.0.0.1",
+            redis_port=ports[1],
+            redis_password=SecretStr(self._passwords.redis),
+            port=ports[2],
+        )
+
+    # --- life -----------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start everything; returns when the gateway answers."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        await self.simulator.start()
+        nats = servers.nats(self.settings("node"), self.home / "nats", self._passwords)
+        redis = servers.redis(self._settings, self.home / "redis", self._passwords.redis)
+        for recipe in (nats, redis):
+            said = self.home / f"{recipe.name}.log"
+            part = Process(recipe.name, recipe.command, recipe.environment, said, recipe.stdin)
+            self.parts[recipe.name] = part
+            part.start()
+        await asyncio.gather(nats.ready(), redis.ready())
+        self.parts["node"] = self.node("a")
+        self.parts["node"].start()
+        declared = (subjects.EVENTS, subjects.COMMANDS, f"KV_{subjects.HOOKS}")
+        await servers.until_streams(self.settings("node"), *declared)
+        for name in ("projections", "gateway"):
+            self.parts[name] = self._ours(name)
+            self.parts[name].start()
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self._settings.port}",
+            headers={"x-api-key": KEY},
+            timeout=20,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=200),
+        )
+        await self.until(self._answers, 30, "the gateway answers")
+
+    async def stop(self) -> None:
+        """End everything, and leave nobody behind."""
+        await self.http.aclose()
+        for name in ("gateway", "node", "projections"):
+            if name in self.parts:
+                await self.parts[name].stop()
+        for part in self.parts.values():
+            part.kill()
+        for browser in self.browsers(None):
+            kill(browser)
+        await self.simulator.close()
+
+    def node(self, name: str) -> Process:
+        """Prepare a node with a name and profiles of its own."""
+        place = self.data / name
+        place.mkdir(parents=True, exist_ok=True)
+        return self._ours("node", NODE=name, DATA_DIR=str(place), said=f"node-{name}")
+
+    def profiles(self, node: str) -> Path:
+        """Where a node keeps its browser profiles."""
+        return self.data / node / "sandbox" / "profiles"
+
+    def _ours(self, name: str, said: str = "", **variables: str) -> Process:
+        settings = self.settings(ROLES[name])
+        assert settings.nats_password is not None
+        environment = {
+            "DATA_DIR": str(self.data),
+            "SANDBOX_URL": self.simulator.url,
+            "API_KEY": KEY,
+            "PORT": str(settings.port),
+            "PYTHONUNBUFFERED": "1",
+            "NATS_URL": str(settings.nats_url),
+            "REDIS_HOST": "127.0.0.1",
+            "NATS_PASSWORD": settings.nats_password.get_secret_value(),
+            "REDIS_PORT": str(settings.redis_port),
+            "REDIS_PASSWORD": self._passwords.redis,
+            "FAULTS_ORDER": str(self.order),
+            **self._variables,
+            **variables,
+        }
+        command = [sys.executable, "-m", self._programs[name]]
+        return Process(name, command, environment, self.home / f"{said or name}.log")
+
+    def settings(self, role: Role) -> Settings:
+        """Where everything is, with the password of a role."""
+        password = SecretStr(getattr(self._passwords, role))
+        return self._settings.model_copy(update={"nats_password": password})
+
+    async def _answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return (await self.http.get("/health/live")).is_success
+        return False
+
+    async def until(
+        self, ask: Callable[[], Awaitable[T]], seconds: float, what: str, pause: float = 0.05
+    ) -> T:
+        """Ask until the answer is true. Raises NotInTime."""
+        give_up = time.monotonic() + seconds
+        while not (found := await ask()):
+            if time.monotonic() > give_up:
+                said = "\n".join(f"--- {name}\n{p.tail()}" for name, p in self.parts.items())
+                raise NotInTime(f"not within {seconds:.0f} s: {what}\n{said}")
+            await asyncio.sleep(pause)
+        return found
+
+    # --- sessions -------------------------------------------------------------
+
+    @property
+    def phone(self) -> Phone:
+        """The simulated phones."""
+        return self.simulator.phone
+
+    async def link(self, count: int) -> None:
+        """Create so many sessions and scan their codes, four at a time."""
+        four = asyncio.Semaphore(4)
+
+        async def one(number: int) -> None:
+            async with four:
+                session = SessionId(f"u{number}", "bot")
+                self.sessions[session] = f"1555{1_000_000 + number}"
+                await self.scan(session)
+
+        await asyncio.gather(*(one(number) for number in range(count)))
+
+    async def scan(self, session: SessionId, seconds: float = 60) -> None:
+        """Have a session run, scan its code, and wait until it is ready."""
+        body = {"userId": session.user, "plubotId": session.bot}
+
+        async def scanned() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                await self.http.post("/api/sessions/create", json=body)
+                answer = await self.http.get(f"/api/qr/{session.user}/{session.bot}")
+                if answer.is_success and answer.json().get("qr"):
+                    code, number = answer.json()["qr"], self.sessions[session]
+                    await self.phone.scan(code, number=number)
+                return await self.word(session) in {"authenticated", "ready"}
+            return False
+
+        await self.until(scanned, seconds, f"{session} is scanned", pause=0.2)
+        await self.until_words([session], {"ready"}, seconds)
+
+    async def word(self, session: SessionId) -> str:
+        """Ask for a session's status word; empty if there is no answer."""
+        return (await self.words()).get(session.joined, "")
+
+    async def words(self) -> dict[str, str]:
+        """Ask for all status words."""
+        with contextlib.suppress(httpx.HTTPError, KeyError, ValueError):
+            answer = await self.http.get("/api/sessions")
+            return {each["sessionId"]: each["status"] for each in answer.json()["sessions"]}
+        return {}
+
+    async def until_words(
+        self, sessions: Sequence[SessionId], words: set[str], seconds: float
+    ) -> None:
+        """Wait until each of these sessions shows one of the words."""
+
+        async def there() -> bool:
+            shown = await self.words()
+            return all(shown.get(session.joined) in words for session in sessions)
+
+        await self.until(there, seconds, f"{[s.joined for s in sessions]} {words}", pause=0.1)
+
+    async def take_over(self, session: SessionId) -> None:
+        """Send the takeover command, as a service on NATS does."""
+        client = await self.connect("service")
+        try:
+            told = codec.seal(Takeover(), subject=session.dotted, source="faults", at=utc_now())
+            subject = subjects.session_command(session, Takeover.kind)
+            await client.jetstream().publish(subject, codec.encode(told))
+        finally:
+            await client.close()
+
+    # --- browsers -------------------------------------------------------------
+
+    def browsers(self, session: SessionId | None) -> list[psutil.Process]:
+        """Find the browser processes of a session, or of all."""
+        root = str(self.data)
+        found: list[psutil.Process] = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                line = process.cmdline()
+                flag = next((w for w in line if w.startswith("--user-data-dir=")), "")
+                whose = flag.removeprefix("--user-data-dir=")
+                main = not any(word.startswith("--type=") for word in line)
+                wanted = session is None or Path(whose).name == session.dotted
+                if whose.startswith(root) and main and wanted:
+                    found.append(process)
+        return found
+
+    # --- evidence -------------------------------------------------------------
+
+    async def connect(self, role: Role) -> Client:
+        """Connect to NATS in a role. Close it."""
+        return await connection.connect(self.settings(role), role, name="faults", patience=10)
+
+    async def settled(self, ledger: Ledger, deadline: float, say: Callable[[str], None]) -> bool:
+        """Wait until everything has ended and nothing moves; False if it did not in time."""
+        give_up = time.monotonic() + deadline
+        reader = LogReader(self)
+        before = -1
+        try:
+            while time.monotonic() < give_up:
+                events = await reader.more()
+                open_ = _open(ledger, events)
+                queued = await reader.queued()
+                tail = events[-1].position if events else 0
+                behind = await self._behind(tail)
+                if not open_ and not queued and tail == before and not behind:
+                    return True
+                if tail == before:
+                    say(
+                        f"waiting: {len(open_)} open {sorted(open_)[:3]}, {queued} queued, {behind}"
+                    )
+                before = tail
+                await asyncio.sleep(1)
+        finally:
+            await reader.close()
+        return False
+
+    async def _behind(self, tail: int) -> str:
+        reads = RedisReadModels.open(self._settings)
+        try:
+            for health in await reads.health():
+                if health.stopped:
+                    return f"{health.projection} stopped: {health.stopped}"
+                if health.position < tail:
+                    return f"{health.projection} at {health.position} of {tail}"
+        finally:
+            await reads.close()
+        return ""
+
+    async def evidence(self, ledger: Ledger) -> Evidence:
+        """Read all four sources."""
+        reader = LogReader(self)
+        try:
+            log = await reader.more()
+        finally:
+            await reader.close()
+        phone: list[OnPhone] = []
+        rows: list[Row] = []
+        history: list[Entry] = []
+        reads = RedisReadModels.open(self._settings)
+        for session, number in self.sessions.items():
+            phone += [
+                OnPhone(m.seq, session.dotted, m.id, m.chat, m.body, m.from_me, m.repeats)
+                for m in await self.phone.messages(number)
+            ]
+            view = await reads.session(session)
+            if view is not None:
+                row = (view.state, view.version, view.totals.received, view.totals.sent)
+                rows.append(Row(session.dotted, *row, view.totals.failed))
+            history += await self._history(session)
+        await reads.close()
+        return Evidence(ledger, tuple(phone), tuple(log), tuple(history), tuple(rows))
+
+    async def _history(self, session: SessionId) -> list[Entry]:
+        found: list[Entry] = []
+        before: int | None = None
+        while True:
+            query: dict[str, Any] = {"limit": 500} | ({"before": before} if before else {})
+            answer = await self.http.get(f"/api/messages/{session.joined}/history", params=query)
+            answer.raise_for_status()
+            page = answer.json()
+            found += [
+                Entry(session.dotted, m["commandKey"], m["id"], m["status"], m["body"])
+                for m in page["messages"]
+            ]
+            before = page["nextBefore"]
+            if before is None:
+                return found
+
+
+class LogReader:
+    """The stream, read directly and kept: each call reads what came since."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._client: Client | None = None
+        self._events: list[Logged] = []
+        self._next = 1
+
+    async def more(self) -> list[Logged]:
+        """Return every event up to now."""
+        self._client = self._client or await self._site.connect("projector")
+        log = JetStreamLog(self._client.jetstream())
+        for _ in range(3):
+            with contextlib.suppress(LogError):
+                async for stored in log.read([subjects.ALL_EVENTS], self._next):
+                    self._next = stored.position + 1
+                    family = stored.subject.split(".")[2]
+                    envelope = stored.envelope
+                    self._events.append(
+                        Logged(
+                            stored.position,
+                            envelope.id,
+                            envelope.subject,
+                            family,
+                            envelope.type.split(".")[2],
+                            envelope.version,
+                            envelope.data,
+                            stored.stored_at,
+                            envelope.node,
+                        )
+                    )
+                break
+        return [event for event in self._events if event.family != "pool"]
+
+    async def queued(self) -> int:
+        """Count the commands that wait."""
+        client = await self._site.connect("node")
+        try:
+            return (await client.jetstream().stream_info(subjects.COMMANDS)).state.messages
+        finally:
+            await client.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()
+
+
+def _open(ledger: Ledger, events: Sequence[Logged]) -> set[str]:
+    """Name what has no end on the log yet."""
+    ended = {e.data["message"] for e in events if e.kind in {"sent", "failed", "expired"}}
+    ended |= {e.data["message"] for e in events if e.kind == "unresolved"}
+    received = {(e.session, e.data["wa_id"]) for e in events if e.kind == "received"}
+    sends = {s.key for s in ledger.sends.values() if s.answer != "refused"} - ended
+    written = {w.id for w in ledger.written.values() if (w.session, w.id) not in received}
+    return sends | written
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill a process that may be gone."""
+    with contextlib.suppress(psutil.Error):
+        process.kill()
+
+
+def tree(process: psutil.Process) -> list[psutil.Process]:
+    """A process and all below it."""
+    with contextlib.suppress(psutil.Error):
+        return [process, *process.children(recursive=True)]
+    return [process]
+
+
+@asynccontextmanager
+async def a_site(
+    home: Path, sessions: int, programs: Mapping[str, str] = PROGRAMS, **variables: str
+) -> AsyncIterator[Site]:
+    """A running site with linked sessions; nothing is left afterwards."""
+    site = Site(home, variables, programs)
+    try:
+        await site.start()
+        await site.link(sessions)
+        yield site
+    finally:
+        await site.stop()
+
+
+def told(path: Path, order: Mapping[str, object]) -> None:
+    """Write an order for the failing node, all of it or nothing."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(order))
+    draft.replace(path)

@@ -17,7 +17,7 @@ from events.envelope import new_id
 from events.log import Conflict, Guard, Log, Stored
 from events.message import MessageEvent, Outbox, Received
 from events.session import Session, State
-from events.session_events import SessionEvent, Totals
+from events.session_events import Registered, SessionEvent, Totals
 from events.session_rules import Claiming, Policy, decide
 from events.settings import Settings
 from events.subjects import SessionId
@@ -93,6 +93,9 @@ class Recorder:
                 event = codec.payload_of(envelope)
                 self.state = rules.evolve(self.state, event, envelope.time)  # type: ignore[arg-type]
                 totals = getattr(event, "totals", None)
+                if isinstance(event, Registered):
+                    # Created again: it counts from nothing, and only its versions go on.
+                    totals = Totals(message_version=self._counted.message_version)
                 if isinstance(totals, Totals):
                     # Not from the totals' own place: a write that timed out could land
                     # between the count and the claim that carries it. It cannot lie

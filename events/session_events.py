@@ -313,6 +313,7 @@ class Removed(Payload):
     kind: ClassVar[str] = "removed"
 
     reason: Literal["deleted", "stale"] = "deleted"
+    totals: Totals = Totals()
 
 
 class ProfileSaved(Payload):

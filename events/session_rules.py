@@ -238,7 +238,7 @@ def _obey(
             gone = session.state is S.LOGGED_OUT
             return () if gone else (e.LoggedOut(reason="command", confirmed=not session.linked),)
         case e.Delete():
-            return (e.Removed(reason="deleted"),)
+            return (e.Removed(reason="deleted", totals=session.totals),)
         case e.Reset():
             forget = (e.Recovered(failures=session.failures),) if session.failures else ()
             if session.state is S.QUEUED and not command.fresh:
@@ -329,7 +329,11 @@ def _note(
         case Heavy():
             return (e.Queued(reason="memory"),) if state is S.READY else ()
         case Stale():
-            return (e.Removed(reason="stale"),) if is_forgettable(session) else ()
+            return (
+                (e.Removed(reason="stale", totals=session.totals),)
+                if is_forgettable(session)
+                else ()
+            )
         case _:
             assert_never(fact)
 

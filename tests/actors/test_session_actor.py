@@ -246,6 +246,8 @@ def test_a_logout_unlinks_at_whatsapp_before_the_profile_goes(world: World) -> N
 
 def test_a_deleted_session_leaves_nothing_and_its_versions_go_on(world: World) -> None:
     world.linked(ANN)
+    world.send(ANN, "m1")
+    world.wait_for(ANN, "sent")
     before = world.state(ANN).version
 
     world.wire.command(ANN, e.Delete())
@@ -256,6 +258,8 @@ def test_a_deleted_session_leaves_nothing_and_its_versions_go_on(world: World) -
     world.wait_for(ANN, "registered", 2)
     assert world.envelopes(ANN, "registered")[1].version > before
     world.wait_for(ANN, "pairing", 2)
+    totals = world.envelopes(ANN, "claimed")[1].data["totals"]
+    assert (totals["sent"], totals["message_version"]) == (0, 2)
 
 
 def test_a_fresh_create_drops_the_link(world: World) -> None:

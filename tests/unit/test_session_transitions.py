@@ -40,6 +40,9 @@ EVENTS: dict[str, SessionEvent] = {
         e.Suspended(failures=6, until=SOON),
         e.Probing(failures=6),
         e.Recovered(failures=6),
+        e.OperationsPaused(failures=3, rejected=0, until=SOON),
+        e.OperationsProbed(rejected=1),
+        e.OperationsResumed(rejected=1),
         e.Parked(reason="CONFLICT"),
         e.Rested(reason="qr_exhausted"),
         e.Blocked(reason="TOS_BLOCK"),
@@ -82,6 +85,9 @@ backing_off       backing_off                                   backing_off
 suspended         backing_off                                   suspended
 probing           suspended                                     queued
 recovered         live rest                                     =
+operations_paused  ready                                        =
+operations_probed  ready                                        =
+operations_resumed ready                                        =
 parked            page                                          parked
 rested            pairing                                       resting
 blocked           page                                          blocked
@@ -170,8 +176,10 @@ FACTS: tuple[Fact, ...] = (
     r.Failure("page_crashed", ""),
     r.Due(),
     r.Quiet(),
+    r.Heavy(900),
+    r.Stale(),
 )
-BY_THEMSELVES = (r.Claiming, r.Wanting, r.Launching, r.Due, r.Quiet)
+BY_THEMSELVES = (r.Claiming, r.Wanting, r.Launching, r.Due, r.Quiet, r.Heavy, r.Stale)
 """Facts that no person and no phone stands behind: timers, slots, new owners."""
 
 

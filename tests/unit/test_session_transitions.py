@@ -263,7 +263,8 @@ def _live(session: Session, step: Step, now: datetime, policy: Policy) -> Sessio
             [plan] = decide(session, IDENTITY, r.Due(), now, policy)
             session = _evolved(session, plan, now)
             assert session.deadline is not None
-    if isinstance(step.what, BY_THEMSELVES) and before.state in AT_REST:
+    forgotten = isinstance(step.what, r.Stale) and session.state is S.REMOVED
+    if isinstance(step.what, BY_THEMSELVES) and before.state in AT_REST and not forgotten:
         assert session.state is before.state, "nobody asked for it to run"
     return session
 
@@ -282,6 +283,8 @@ def _evolved(was: Session, event: SessionEvent, at: datetime) -> Session:
         assert session.failures == 0 or state is S.REMOVED
     if state in RUNNING:
         assert session.wanted
+    if isinstance(event, e.Removed) and event.reason == "stale":
+        assert not was.linked
     if was.linked and not session.linked:
         dropped = isinstance(event, e.Queued) and event.fresh
         assert dropped or isinstance(event, UNLINKING)

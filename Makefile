@@ -3,7 +3,9 @@
 
 # Relative paths only, so that a clone may lie below a folder with a space.
 PYTHON := .venv/bin/python
-# A node that set-up had to bring along comes before the machine's.
+# A node that set-up had to bring along comes before the machine's; set-up itself
+# must not run on the Python that it may have to clear away.
+setup setup-test: export PATH := $(PATH)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 PYTEST := $(PYTHON) -m pytest

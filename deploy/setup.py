@@ -40,6 +40,7 @@ WHY = (
     ("Could not connect", "the package registry cannot be reached"),
     ("Read timed out", "the package registry does not answer"),
     ("ETIMEDOUT", "the package registry does not answer"),
+    ("No matching distribution", "the package registry cannot be reached, or has it not"),
     ("THESE PACKAGES DO NOT MATCH THE HASHES", "a package is not the one that was locked"),
     ("EINTEGRITY", "a package is not the one that was locked"),
     ("Could not get lock", "another package installation is running"),
@@ -89,7 +90,10 @@ def set_up(*, test: bool) -> None:
 def interpreter() -> str:
     """Find a Python that is new enough: this one, if it is."""
     if sys.version_info[:2] >= OLDEST_PYTHON:
-        return sys.executable
+        # In an environment that was activated, perhaps the very one that we may have
+        # to clear away, it is a link to the Python that we want.
+        inside = sys.prefix != sys.base_prefix
+        return os.path.realpath(sys.executable) if inside else sys.executable
     for minor in range(14, OLDEST_PYTHON[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
         if found:

@@ -52,8 +52,8 @@ format: setup-test ## Mend the style
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
-faults: setup-test ## Kill everything, again and again; nothing may be lost or doubled (minutes)
-	@$(PYTEST) tests/faults $(ARGS)
+faults: setup-test ## Kill everything, again and again; nothing may be lost or doubled (EXPERIMENT=name SEED=n)
+	@$(PYTHON) -m tests.faults $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 load: setup-test ## Many sessions at once against the simulator (minutes)
 	@$(PYTEST) tests/load -s $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import random
 import statistics
@@ -13,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import strikes as s
-from tests.faults.evidence import Answer, Evidence
+from tests.faults.evidence import Answer, Evidence, Ledger
 from tests.faults.ledger import Findings, compare
 from tests.faults.load import Load, Rates
-from tests.faults.site import a_site
+from tests.faults.site import Site, a_site
 from tests.simulator.phone import PhoneError
 
 Say = Callable[[str], None]
@@ -135,17 +136,27 @@ async def run(
 ) -> Result:
     """Run one experiment from nothing to the comparison. Raises NotInTime."""
     began = time.monotonic()
-    dice = random.Random(f"{seed} {experiment.name}")
     sessions = min(scale.sessions, experiment.most_sessions)
     variables = {**VARIABLES, **scale.variables, **experiment.variables, "FAULTS_MUTANT": mutant}
     async with a_site(home, sessions, programs or {}, **variables) as site:
         say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
-        load = Load(site, scale.rates, dice)
-        kinds = list(itertools.islice(itertools.cycle(experiment.kinds), scale.strikes))
-        dice.shuffle(kinds)
-        running = s.Run(site, load, dice, scale.longest, kinds)
-        load.begin()
-        struck: list[s.Struck] = []
+        result = await play(experiment, seed, scale, site, Ledger(), say)
+    return dataclasses.replace(result, took=time.monotonic() - began)
+
+
+async def play(
+    experiment: Experiment, seed: int, scale: Scale, site: Site, ledger: Ledger, say: Say
+) -> Result:
+    """Strike a site under load, and compare. The ledger may tell of earlier experiments there."""
+    began = time.monotonic()
+    dice = random.Random(f"{seed} {experiment.name}")
+    load = Load(site, scale.rates, dice, ledger, name=f"{experiment.name}-{seed}")
+    kinds = list(itertools.islice(itertools.cycle(experiment.kinds), scale.strikes))
+    dice.shuffle(kinds)
+    running = s.Run(site, load, dice, scale.longest, kinds)
+    struck: list[s.Struck] = []
+    load.begin()
+    try:
         await load.flows(running.everybody, 0, 20)
         for number in range(scale.strikes):
             await asyncio.sleep(dice.uniform(*scale.pause))
@@ -159,15 +170,15 @@ async def run(
             back = await load.flows(hit.sessions, time.monotonic(), 40)
             say(
                 f"strike {len(struck)}/{scale.strikes} {hit.kind}: "
-                f"{load.ledger.count(Answer.ACCEPTED)} accepted, "
-                f"{load.ledger.count(Answer.UNKNOWN)} unknown, "
-                f"{len(load.ledger.written)} written"
+                f"{ledger.count(Answer.ACCEPTED)} accepted, "
+                f"{ledger.count(Answer.UNKNOWN)} unknown, {len(ledger.written)} written"
                 + ("" if back else "; nothing was sent for 40 s")
             )
+    finally:
         await load.finish(scale.deadline)
-        say("no more is sent; waiting until everything has ended")
-        await site.settled(load.ledger, scale.deadline, say)
-        evidence = await site.evidence(load.ledger)
+    say("no more is sent; waiting until everything has ended")
+    await site.settled(ledger, scale.deadline, say)
+    evidence = await site.evidence(ledger)
     return _result(experiment, seed, struck, load, evidence, time.monotonic() - began)
 
 

@@ -46,6 +46,16 @@ class Findings:
         """Name each list."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    def besides(self, known: Findings) -> Findings:
+        """Leave out what was found before."""
+        before = known.lists()
+        return Findings(
+            **{
+                name: [line for line in lines if line not in before[name]]
+                for name, lines in self.lists().items()
+            }
+        )
+
     def told(self, most: int = 5) -> str:
         """Say what is wrong, the first few of each."""
         lines = [f"{name} ({len(found)}): {found[:most]}" for name, found in self.lists().items()]

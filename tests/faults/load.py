@@ -41,7 +41,8 @@ class Load:
     site: Site
     rates: Rates
     dice: random.Random
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: Ledger
+    name: str = "load"
     words: Counter[str] = field(default_factory=Counter[str])
     flowed: dict[str, float] = field(default_factory=dict[str, float])
     latencies: list[float] = field(default_factory=list[float])
@@ -97,7 +98,7 @@ class Load:
         self, session: SessionId, friend: str, dice: random.Random, rate: float
     ) -> None:
         while not await self._pause(dice.expovariate(rate)):
-            key = f"m{next(self._numbers)}-{dice.randrange(10**9)}"
+            key = f"{self.name}-{next(self._numbers)}"
             send = self.ledger.send(key, session.dotted, friend)
             began = time.monotonic()
             while await self._ask(session, send) is Answer.UNKNOWN:
@@ -135,7 +136,7 @@ class Load:
         while not await self._pause(dice.expovariate(rate)):
             if session in self._hushed:
                 continue
-            text = f"hi{next(self._numbers)}"
+            text = f"hi-{self.name}-{next(self._numbers)}"
             with contextlib.suppress(PhoneError):
                 held = await self.site.phone.incoming(number, friend, text)
                 self.ledger.wrote(Written(held, session.dotted, friend, text))

@@ -1,0 +1,50 @@
+"""Every experiment for some seconds: a few strikes, one service for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+import pytest_asyncio
+
+from tests.faults.evidence import Ledger
+from tests.faults.experiments import EXPERIMENTS, SHORT, VARIABLES, play
+from tests.faults.ledger import Findings
+from tests.faults.site import Site, a_site
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.browser,
+    pytest.mark.timeout(120),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+SEED = 7
+
+
+@dataclass
+class Told:
+    """What the experiments before left: messages, and what was found of them."""
+
+    site: Site
+    ledger: Ledger = field(default_factory=Ledger)
+    found: Findings = field(default_factory=Findings)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
+    """One service with linked sessions. Each experiment goes on where the last one ended."""
+    home = tmp_path_factory.mktemp("faults")
+    async with a_site(home, SHORT.sessions, **VARIABLES, **SHORT.variables) as site:
+        yield Told(site)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+async def test_nothing_is_lost_doubled_or_untold_under(told: Told, name: str) -> None:
+    result = await play(EXPERIMENTS[name], SEED, SHORT, told.site, told.ledger, print)
+
+    fresh, told.found = result.findings.besides(told.found), result.findings
+    assert result.strikes > 0
+    assert result.accepted > 0
+    assert fresh.clean, fresh.told()

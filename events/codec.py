@@ -46,7 +46,7 @@ CURRENT = 1
 UPCASTERS: dict[str, Callable[[Json], Json]] = {}
 """From the type that was written to the payload of the next version, step by step."""
 
-_TYPE = re.compile(r"wa\.([a-z]+)\.([a-z_]+)\.v(\d+)")
+_TYPE = re.compile(r"wa\.([a-z]+)\.([a-z_]+)\.v([1-9][0-9]{0,3})")
 
 
 class Undecodable(Exception):

@@ -7,11 +7,10 @@ so that a hole shows. Names are lower case letters, as CloudEvents demands.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 
 class Payload(BaseModel):
@@ -29,11 +28,12 @@ class Envelope(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     specversion: Literal["1.0"] = "1.0"
-    id: str
-    source: str
-    type: str
+    id: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    type: str = Field(min_length=1)
     subject: str
-    time: datetime
+    # A time without a zone cannot be compared with ours: it is refused, not guessed.
+    time: AwareDatetime
     datacontenttype: Literal["application/json"] = "application/json"
     data: dict[str, JsonValue]
     causationid: str | None = None

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from events.envelope import Payload
 
@@ -27,7 +27,7 @@ class Send(Payload):
     message: str = Field(min_length=1, max_length=128)
     to: str = Field(pattern=r"^[0-9A-Za-z._-]{1,64}@(c\.us|g\.us|lid)$")
     body: str = Field(min_length=1, max_length=65_536)
-    deadline: datetime
+    deadline: AwareDatetime
 
 
 # --- events -------------------------------------------------------------------

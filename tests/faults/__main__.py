@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import logging
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -16,9 +17,7 @@ import structlog
 
 from tests.faults import report
 from tests.faults.experiments import EXPERIMENTS, LONG, SHORT, Result, run
-from tests.faults.ledger import Findings
 from tests.faults.mutants import MUTANTS
-from tests.faults.site import NotInTime
 
 OUT = Path("build/faults.json")
 
@@ -62,16 +61,12 @@ async def _all(asked: argparse.Namespace) -> list[Result]:
 
         say(f"SEED={seed}: {experiment.about}")
         with tempfile.TemporaryDirectory(prefix=f"wa-{name}-") as folder:
-            home = asked.keep / name if asked.keep else Path(folder)
-            try:
-                result = await run(
-                    experiment, seed, scale, home, say, programs=programs, mutant=asked.mutant
-                )
-            except NotInTime as late:
-                say(f"gave up: {late}")
-                findings = Findings(unsettled=[str(late).splitlines()[0]])
-                took = time.monotonic() - began
-                result = Result(name, seed, 0, 0, 0, 0, 0, findings, took, {}, {}, 0, 0)
+            home = (asked.keep / name).absolute() if asked.keep else Path(folder)
+            if asked.keep:
+                shutil.rmtree(home, ignore_errors=True)
+            result = await run(
+                experiment, seed, scale, home, say, programs=programs, mutant=asked.mutant
+            )
         say(f"done: {result.findings.told()}")
         say(f"answers: {dict(result.answers)}")
         results.append(result)

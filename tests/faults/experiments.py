@@ -17,7 +17,7 @@ from tests.faults import strikes as s
 from tests.faults.evidence import Answer, Evidence, Ledger
 from tests.faults.ledger import Findings, compare
 from tests.faults.load import Load, Rates
-from tests.faults.site import Site, a_site
+from tests.faults.site import NotInTime, Site, a_site
 from tests.simulator.phone import PhoneError
 
 Say = Callable[[str], None]
@@ -85,7 +85,7 @@ EXPERIMENTS = {
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
         Experiment("owner", "c", s.owner_replaced, most_sessions=4),
-        Experiment("redis", "d", s.redis_struck, ("killed", "flushed")),
+        Experiment("redis", "d", s.redis_struck, ("killed", "flushed", "power cut")),
         Experiment(
             "browser", "e", s.browser_struck, ("killed", "frozen", "page crashed", "all killed")
         ),
@@ -155,6 +155,7 @@ async def play(
     dice.shuffle(kinds)
     running = s.Run(site, load, dice, scale.longest, kinds)
     struck: list[s.Struck] = []
+    given_up = ""
     load.begin()
     try:
         await load.flows(running.everybody, 0, 20)
@@ -166,6 +167,11 @@ async def play(
                 # Its page is away because of the strike before; the next one hits.
                 say(f"strike {number + 1} missed: {error.reason}")
                 continue
+            except NotInTime as late:
+                # It does not come back: what there is by now is the evidence.
+                given_up, _, said = str(late).partition("\n")
+                say(f"gave up: {given_up}\n{said}")
+                break
             struck.append(hit)
             back = await load.flows(hit.sessions, time.monotonic(), 40)
             say(
@@ -175,11 +181,14 @@ async def play(
                 + ("" if back else "; nothing was sent for 40 s")
             )
     finally:
-        await load.finish(scale.deadline)
+        await load.finish(3 if given_up else scale.deadline)
     say("no more is sent; waiting until everything has ended")
-    await site.settled(ledger, scale.deadline, say)
+    await site.settled(ledger, 3 if given_up else scale.deadline, say)
     evidence = await site.evidence(ledger)
-    return _result(experiment, seed, struck, load, evidence, time.monotonic() - began)
+    result = _result(experiment, seed, struck, load, evidence, time.monotonic() - began)
+    if given_up:
+        result.findings.unsettled.append(given_up)
+    return result
 
 
 def _result(

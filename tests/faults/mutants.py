@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from actors.sending import Sender, new_wa_id
@@ -66,6 +67,22 @@ MUTANTS: dict[str, Callable[[], None]] = {
     "no_fence": no_fence,
     "no_position": no_position,
     "new_id": new_id,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """Which experiment finds a mutant, in how many strikes, and on which of its lists."""
+
+    experiment: str
+    strikes: int
+    finds: str
+
+
+CAUGHT_BY = {
+    "no_fence": Caught("owner", 3, "stale"),
+    "no_position": Caught("redis", 9, "stale"),
+    "new_id": Caught("node-points", 10, "doubled"),
 }
 
 

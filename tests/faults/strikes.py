@@ -88,14 +88,10 @@ async def nats_frozen(run: Run, _number: int) -> Struck:
 
 
 async def redis_struck(run: Run, number: int) -> Struck:
-    """Redis: kill -9 and back after 0 to 3 s, or everything in it forgotten."""
+    """Redis: kill -9, a power cut that takes its last second along, everything forgotten."""
     began, server = time.time(), run.site.parts["redis"]
     kind = run.kinds[number]
-    if kind == "killed":
-        server.kill()
-        await asyncio.sleep(run.seconds(0, 3))
-        server.start()
-    else:
+    if kind == "flushed":
         settings = run.site.settings("gateway")
         assert settings.redis_password is not None
         client = redis.asyncio.Redis(
@@ -104,7 +100,24 @@ async def redis_struck(run: Run, number: int) -> Struck:
         with contextlib.suppress(redis.RedisError):
             await client.flushall()
         await client.aclose()
+    else:
+        server.kill()
+        if kind == "power cut":
+            _cut(run.site.home / "redis", run.dice.randint(1, LAST_SECOND))
+        await asyncio.sleep(run.seconds(0, 3))
+        server.start()
     return struck(f"redis {kind}", run.everybody, began)
+
+
+LAST_SECOND = 20_000
+"""Bytes of Redis's file that were not on the disk yet: it is synced once a second."""
+
+
+def _cut(folder: Path, most: int) -> None:
+    """Cut the end off the append-only file: what kill -9 alone leaves in the kernel's hand."""
+    newest = max(folder.rglob("*.incr.aof"), key=lambda file: file.stat().st_mtime)
+    with newest.open("r+b") as file:
+        file.truncate(max(0, newest.stat().st_size - most))
 
 
 # --- the node -----------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, field_validator
 
 
 class Payload(BaseModel):
@@ -20,6 +20,15 @@ class Payload(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole_characters(cls, value: object) -> object:
+        # JavaScript cuts strings between the halves of an emoji, JSON carries the
+        # half, and no UTF-8 can: the event could be made, and never be written.
+        if isinstance(value, str) and not value.isascii():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return value
 
 
 class Envelope(BaseModel):

@@ -30,6 +30,7 @@ from gateway.health import Health
 from gateway.metrics import Metrics
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
+from gateway.tasks import end
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
 log = structlog.get_logger()
@@ -104,12 +105,9 @@ async def _running(parts: Parts, *more: Callable[[], Awaitable[None]]) -> AsyncG
     try:
         yield
     finally:
-        # The feed before its connection. And again until it takes: nats-py turns a
-        # cancellation into an error of its own at times, and then it is lost.
+        # The feed before its connection.
         for task in reversed(tasks):
-            while not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=0.2)
+            await end(task)
         if isinstance(parts.reads, RedisReadModels):
             await parts.reads.close()
 

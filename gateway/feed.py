@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from nats.js.api import RawStreamMsg
 from events import codec, subjects
 from events import log as log_errors
 from events.clock import utc_now
+from events.envelope import Envelope
 from events.live import Qr, QueuePosition
 from events.log import LogAway, Stored
 from events.session_events import Crashed, Offline, Ready
@@ -46,9 +47,13 @@ WAITING = 1_000
 START = 2.0
 """Seconds to wait for the tail, which begins a moment after the connection is made."""
 
+CATCH_UP = 1.0
+"""Seconds that the tail gets to reach the end of the log when somebody comes."""
+
 READERS = 8
 """Temporary readers at once."""
 
+Note = Callable[[SessionId, Envelope, str], None]
 EVERYTHING = (subjects.ALL_SESSION_EVENTS, subjects.ALL_MESSAGE_EVENTS)
 
 
@@ -130,6 +135,7 @@ class Feed:
     ) -> None:
         self._settings = settings
         self._broker = broker
+        self._outcomes = outcomes
         self._log = BrokerLog(broker)
         self._directory = directory
         self._codes = codes
@@ -140,6 +146,7 @@ class Feed:
         self._readers = asyncio.Semaphore(READERS)
         self._position: int | None = None
         self._started = asyncio.Event()
+        self._moved = asyncio.Event()
         self.running = False
         self.dropped = 0
         outcomes.watch_notices(self._heard)
@@ -165,6 +172,7 @@ class Feed:
         if self._broker.connected and not self._started.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._started.wait(), START)
+        await self._caught_up()
         start = self.position
         line = Line(watch, self._waiting)
         # Listening begins before the state is read, so nothing falls between.
@@ -184,6 +192,18 @@ class Feed:
         """Stop watching."""
         self._lines.discard(line)
 
+    async def _caught_up(self) -> None:
+        """Let the tail reach the end, so that nobody is told what the state says already."""
+        try:
+            newest = await self._log.tail(subjects.ALL_EVENTS)
+        except LogAway as error:
+            raise BrokerAway from error
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP):
+                while self.position < newest:
+                    self._moved.clear()
+                    await self._moved.wait()
+
     # --- the tail -----------------------------------------------------------------
 
     async def tail(self) -> None:
@@ -197,17 +217,18 @@ class Feed:
                     self._position = newest if self._position is None else 0
                 self.running = True
                 self._started.set()
-                async for stored in self._log.follow(EVERYTHING, self._position + 1):
+                async for stored in self._log.follow([subjects.ALL_EVENTS], self._position + 1):
                     if stored is not None:
                         self._deal_stored(stored)
                         self._position = stored.position
+                        self._moved.set()
             except (LogAway, log_errors.Hole) as error:
                 log.debug("feed.tail_cut", error=type(error).__name__)
             self.running = False
             await asyncio.sleep(0.2)
 
     def _deal_stored(self, stored: Stored) -> None:
-        frame = self._frame(stored, self._away)
+        frame = self._frame(stored, self._away, self._outcomes.note)
         if frame is not None:
             self._deal(frame)
 
@@ -216,13 +237,18 @@ class Feed:
             if line.watch.wants(frame):
                 line.put(frame)
 
-    def _frame(self, stored: Stored, away: set[SessionId]) -> Frame | None:
+    def _frame(
+        self, stored: Stored, away: set[SessionId], note: Note | None = None
+    ) -> Frame | None:
         try:
             envelope = stored.envelope
             payload = codec.payload_of(envelope)
             session = SessionId.parse(envelope.subject)
         except (codec.Undecodable, subjects.BadToken):
             return None
+        if note is not None and stored.subject.startswith("wa.evt.session."):
+            # Whoever opens a view now is shown a state that is not older than this.
+            note(session, envelope, payload.kind)
         was_away = session in away
         match payload:
             case Offline() | Crashed():

@@ -23,7 +23,7 @@ from events.message import ACK_OF
 from events.session import WORDS, State
 from events.subjects import SessionId
 from gateway.problems import without_addresses
-from gateway.wire import Json, instant
+from gateway.wire import Json, instant, number
 from projections.views import QrView, SessionView
 
 Face = tuple[str, Json]
@@ -129,11 +129,11 @@ def of_state(session: SessionId, view: SessionView) -> Frame:
     """Tell the state as it is, to someone who has just come."""
     at = instant(view.updated)
     common: Json = {"sessionId": session.joined, "status": view.word, "timestamp": at}
-    change = common | {"state": view.word, "phoneNumber": view.phone, "reason": view.reason}
+    change = common | {"state": view.word, "phoneNumber": number(view.phone), "reason": view.reason}
     faces: list[Face] = [("state-change", change)]
     match State(view.state):
         case State.READY:
-            faces.append(("session-ready", common | {"phoneNumber": view.phone}))
+            faces.append(("session-ready", common | {"phoneNumber": number(view.phone)}))
         case State.AUTHENTICATED:
             faces.append(("session-authenticated", common))
         case State.BLOCKED:
@@ -210,7 +210,7 @@ def _faces(session: SessionId, time: datetime, payload: AnyPayload, was_away: bo
             told = without_addresses(payload.reason)
             return [of("auth-failed", status="auth_failed", error=told)]
         case e.Ready():
-            name = {"phoneNumber": payload.phone, "pushName": payload.push_name}
+            name = {"phoneNumber": number(payload.phone), "pushName": payload.push_name}
             ready = of("session-ready", status="ready", **name)
             again = [of("session-reconnected", status="ready", **name)] if was_away else []
             return [ready, *again, changed(State.READY)]

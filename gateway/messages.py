@@ -10,8 +10,8 @@ from starlette.responses import Response
 from events.subjects import SessionId
 from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer, errors
 from gateway.ids import SessionKey
-from gateway.parts import Parts, Use
-from gateway.problems import Problem, not_found
+from gateway.parts import Use
+from gateway.problems import Problem
 from gateway.sending import Delivery
 from gateway.wire import MessageBody, SendBody, instant, message_dto
 
@@ -53,8 +53,8 @@ async def send(
     messages sent.
     """
     if body.session_id is not None:
-        session = await _pair(parts, body.session_id)
-        delivery = await parts.sender.through(session, body.to, body.message, once)
+        view = await parts.directory.by_id(body.session_id)
+        delivery = await parts.sender.through(view, body.to, body.message, once)
     elif body.user_id is not None:
         delivery = await parts.sender.for_user(body.user_id, body.to, body.message, once)
     else:
@@ -75,8 +75,8 @@ async def send_through(
     once: Once = None,
 ) -> Response:
     """See send."""
-    session = await _pair(parts, session_id)
-    delivery = await parts.sender.through(session, body.to, body.message, once)
+    view = await parts.directory.by_id(session_id)
+    delivery = await parts.sender.through(view, body.to, body.message, once)
     return answer(SentAnswer(data=_sent(delivery)), 200 if delivery.is_sent else 202)
 
 
@@ -102,13 +102,6 @@ async def history(
         next_before=found[-1].position if full else None,
     )
     return answer(body, headers={"Cache-Control": "no-store"})
-
-
-async def _pair(parts: Parts, session_id: str) -> SessionId:
-    session = await parts.directory.pair(session_id)
-    if session is None:
-        raise not_found(session_id)
-    return session
 
 
 def _sent(delivery: Delivery) -> Sent:

@@ -13,6 +13,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from starlette.requests import Request
@@ -24,6 +25,8 @@ from gateway.statistics import BREAKERS, statistics
 from projections.read import ReadModelsAway
 from projections.views import ProjectionHealth, SessionView
 
+# Twice the lines for the moment each label was first seen: nobody reads those.
+disable_created_metrics()
 router = APIRouter(tags=["metrics"])
 
 _KINDS: dict[str, Any] = {"text/plain": {}, "application/json": {}}

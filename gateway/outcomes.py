@@ -180,10 +180,11 @@ class Outcomes:
     def _deal_event(self, session: SessionId, raw: bytes) -> None:
         envelope = codec.decode(raw)
         payload = codec.payload_of(envelope)
-        self._remember(session, envelope, payload.kind)
+        self.note(session, envelope, payload.kind)
         self._deal(Heard(session, "session", envelope, payload))
 
-    def _remember(self, session: SessionId, envelope: Envelope, kind: str) -> None:
+    def note(self, session: SessionId, envelope: Envelope, kind: str) -> None:
+        """Remember an event as the newest of its session, if it is."""
         was = self._heads.get(session)
         version = envelope.version or 0
         if was is not None and was.version >= version:

@@ -14,7 +14,7 @@ from gateway.ids import Id, SessionKey
 from gateway.parts import Parts, Use
 from gateway.pictures import data_url, png
 from gateway.problems import not_found
-from gateway.wire import instant
+from gateway.wire import instant, number
 
 router = APIRouter(prefix="/api/qr", tags=["qr"])
 
@@ -56,7 +56,7 @@ async def by_id(
 async def _give(parts: Parts, session: SessionId, accept: str) -> Response:
     found = await parts.codes.get(session)
     if isinstance(found, Linked):
-        body = LinkedAnswer(session_id=session.joined, phone_number=found.phone)
+        body = LinkedAnswer(session_id=session.joined, phone_number=number(found.phone))
         return answer(body, headers=SECRET)
     if "image/png" in accept:
         picture = await png(found.code)

@@ -87,14 +87,14 @@ class Sender:
         self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
 
     async def through(
-        self, session: SessionId, to: str, body: str, idempotency_key: str | None
+        self, view: SessionView, to: str, body: str, idempotency_key: str | None
     ) -> Delivery:
         """Send through a session. The same key again answers with the first outcome."""
+        session = SessionId(view.user, view.bot)
         longest = self._settings.max_message_chars
         if len(body) > longest:
             raise Problem(413, "too_long", f"message must be at most {longest:,} characters.")
         key = message_key(idempotency_key)
-        view = await self._directory.existing(session)
         state = State(view.state)
         if idempotency_key is not None:
             recorded = await self._recorded(session, key)
@@ -133,7 +133,8 @@ class Sender:
             self._chosen[user, idempotency_key] = session
             if len(self._chosen) > 10_000:
                 self._chosen.popitem(last=False)
-        return await self.through(session, to, body, idempotency_key)
+        view = await self._directory.existing(session)
+        return await self.through(view, to, body, idempotency_key)
 
     async def _first_choice(
         self, user: str, views: list[SessionView], idempotency_key: str | None
@@ -209,10 +210,14 @@ def _may_send(view: SessionView, state: State) -> None:
     raise Problem(
         409,
         "not_ready",
-        f"The session is {view.word}{f' ({view.reason})' if view.reason else ''}; "
-        "it cannot send now.",
+        f"The session is {view.word}{_because(view)}; it cannot send now.",
         sessionStatus=view.word,
     )
+
+
+def _because(view: SessionView) -> str:
+    # That somebody told it to is no reason that helps.
+    return f" ({view.reason})" if view.reason and view.reason != "command" else ""
 
 
 def _queued(session: SessionId, send: Send) -> Delivery:

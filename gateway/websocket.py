@@ -17,6 +17,7 @@ from gateway.feed import TooSlow, View, Watch
 from gateway.ids import JOINED_RULE, is_joined
 from gateway.parts import parts_of
 from gateway.problems import Problem, broker_away, read_models_away
+from gateway.tasks import end
 from projections.read import ReadModelsAway
 
 log = structlog.get_logger()
@@ -83,17 +84,15 @@ async def _serve(socket: WebSocket, view: View, watch: Watch) -> None:
     try:
         await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        hearing.cancel()
-        sending.cancel()
-        ended = await asyncio.gather(sending, hearing, return_exceptions=True)
-    match ended[0]:
+        ended, _ = await end(sending, hearing)
+    match ended:
         case TooSlow() | TimeoutError():
             log.info("websocket.too_slow", session=watch.session)
             view.dropped()
             await _close(socket, f"too slow; come back with since={view.position}")
         case BrokerAway():
             await _close(socket, f"the log is away; come back with since={view.position}")
-        case WebSocketDisconnect() | asyncio.CancelledError() | None:
+        case WebSocketDisconnect() | None:
             pass
         case error:
             raise error

@@ -31,6 +31,11 @@ class Wire(BaseModel):
     )
 
 
+def number(chat: str | None) -> str | None:
+    """Return the digits of an account's chat id: a phone number is no chat."""
+    return None if chat is None else chat.partition("@")[0].partition(":")[0]
+
+
 # --- in -----------------------------------------------------------------------
 
 
@@ -178,7 +183,7 @@ def session_dto(
         qr=qr.code if qr else None,
         qr_data_url=picture,
         connection_state=_CONNECTION.get(state, "CLOSED"),
-        phone_number=view.phone,
+        phone_number=number(view.phone),
         push_name=view.push_name,
         reason=view.reason,
         error=error,

@@ -23,7 +23,8 @@ from events.subjects import SessionId
 from tests.gateway.reads import FakeReads
 
 IN_A_MINUTE = timedelta(seconds=60)
-PHONE = "491709999999@c.us"
+NUMBER = "491709999999"
+PHONE = f"{NUMBER}@c.us"
 
 Refusing = Callable[[SessionId], live.Refused | None]
 

@@ -15,7 +15,7 @@ from events.pool import Create
 from events.session_events import RefreshQr
 from events.subjects import SessionId, ask
 from gateway import codes
-from tests.gateway.node import IN_A_MINUTE, PHONE, ScriptedNode
+from tests.gateway.node import IN_A_MINUTE, NUMBER, ScriptedNode
 from tests.gateway.reads import FakeReads
 
 ONE = SessionId("user", "one")
@@ -82,7 +82,7 @@ async def test_a_linked_session_has_no_code(http: httpx.AsyncClient, node: Scrip
 
     body = (await http.get("/api/qr/user/one")).json()
 
-    assert (body["success"], body["status"], body["phoneNumber"]) == (True, "ready", PHONE)
+    assert (body["success"], body["status"], body["phoneNumber"]) == (True, "ready", NUMBER)
 
 
 async def test_a_session_that_becomes_ready_meanwhile_needs_no_code(

@@ -18,7 +18,7 @@ from events.subjects import SessionId
 from gateway import lifecycle
 from gateway.commands import STATUS_OF
 from tests.gateway.conftest import Running
-from tests.gateway.node import IN_A_MINUTE, PHONE, ScriptedNode
+from tests.gateway.node import IN_A_MINUTE, NUMBER, ScriptedNode
 from tests.gateway.reads import FakeReads
 
 ONE = SessionId("user", "one")
@@ -213,7 +213,7 @@ async def test_a_session_is_shown_under_its_id_and_under_its_pair(
         *("createdAt", "updatedAt", "lastActivity", "qr", "qrDataUrl", "connectionState"),
         *("phoneNumber", "pushName", "error"),
     }
-    assert (by_id["status"], by_id["phoneNumber"]) == ("ready", PHONE)
+    assert (by_id["status"], by_id["phoneNumber"]) == ("ready", NUMBER)
 
 
 async def test_the_short_form(http: httpx.AsyncClient, node: ScriptedNode) -> None:
@@ -228,7 +228,7 @@ async def test_the_short_form(http: httpx.AsyncClient, node: ScriptedNode) -> No
         "sessionId": "user-one",
         "status": "ready",
         "state": "ready",
-        "phoneNumber": PHONE,
+        "phoneNumber": NUMBER,
         "lastActivity": "",
         "isReady": True,
         "isAuthenticated": True,
@@ -400,3 +400,18 @@ async def test_uptime_counts_from_ready(running: Running, node: ScriptedNode) ->
     data = (await running.http.get("/api/sessions/user-one")).json()["data"]
 
     assert 89 <= data["metrics"]["uptime"] <= 95
+
+
+async def test_an_id_that_passes_to_another_pair_leads_to_that_one(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    first, second = SessionId("a-b", "c"), SessionId("a", "b-c")
+    await node.ready(first)
+    shown = await http.get("/api/sessions/a-b-c")
+    await http.delete("/api/sessions/a-b-c")
+    await node.ready(second)
+
+    again = await http.get("/api/sessions/a-b-c")
+
+    assert shown.json()["data"]["plubotId"] == "c"
+    assert again.json()["data"]["plubotId"] == "b-c"

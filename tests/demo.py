@@ -319,7 +319,7 @@ class Story:
             f"curl {head} {gateway}/api/sessions/{SESSION.joined}/status",
             f"curl {head} -H 'content-type: application/json' {gateway}/api/messages/send "
             f'-d \'{{"sessionId": "{SESSION.joined}", "to": "+{FRIEND}", "message": "Hi"}}\'',
-            f"curl -N {head} {gateway}/api/events",
+            f"curl {head} '{gateway}/api/messages/{SESSION.joined}/history?limit=5'",
         ):
             self._console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 

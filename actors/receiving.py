@@ -104,7 +104,9 @@ class Receiver:
         delivery = self._recorder.outbox.of_wa_id(acked.wa_id)
         if delivery is not None and delivery.stage is Stage.SENDING:
             # The other phone can be faster than the answer to our own call.
-            self._early[acked.wa_id] = acked
+            early = self._early.get(acked.wa_id)
+            if early is None or acked.ack > early.ack:
+                self._early[acked.wa_id] = acked
         else:
             self._receipts(acked.wa_id, acked.chat, acked.ack)
 

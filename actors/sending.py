@@ -60,7 +60,11 @@ class Sender:
 
     def deliver(self, delivered: Delivered) -> None:
         """Take a command that the queue brought."""
-        payload = codec.payload_of(delivered.envelope)
+        try:
+            payload = codec.payload_of(delivered.envelope)
+        except codec.Undecodable as error:
+            delivered.receipt.dead(str(error))
+            return
         if not isinstance(payload, Send):
             delivered.receipt.dead(f"{delivered.envelope.type} is not a send")
             return

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 
 RETRY = 1.0
 """Seconds until a send whose outcome is unknown is looked at again."""
+
+GRACE = timedelta(minutes=1)
+"""After its deadline a send of unknown outcome is looked up this long before it is given up."""
 
 EVER = epoch(0)
 
@@ -112,6 +116,9 @@ class Sender:
             case MessageSeen() as seen if seen.ack >= 1:
                 self.sent(known, seen, tried.delivered.envelope.id)
                 receipt.done()
+            case MessageSeen() if self._is_over(send):
+                self._unresolved(known, "not_acknowledged", tried.delivered.envelope.id)
+                receipt.done()
             case MessageSeen():
                 # In the page with ack 0: WhatsApp Web sends it by itself. Wait for the echo.
                 receipt.later(RETRY)
@@ -129,10 +136,23 @@ class Sender:
             case None:
                 # Not in the page: sent again under the same id, which WhatsApp takes once.
                 self._run(send, tried.delivered, False, known.wa_id)
+            case PageTimeout() | BrowserError() if self._is_over(send):
+                self._unresolved(known, "page_silent", tried.delivered.envelope.id)
+                receipt.done()
             case PageTimeout() | BrowserError() as error:
                 # Unknown is an outcome of its own. The next delivery looks it up.
                 log.info("send.unknown", reason=type(error).__name__)
                 receipt.later(RETRY)
+
+    def _is_over(self, send: Send) -> bool:
+        return self._clock.now() >= send.deadline + GRACE
+
+    def _unresolved(self, known: Delivery, reason: str, cause: str) -> None:
+        """Say that it cannot be told; a later echo settles it."""
+        event = Unresolved(
+            message=known.message, to=known.to, wa_id=known.wa_id or "", reason=reason
+        )
+        self._recorder.message(event, cause)
 
     def sent(self, delivery: Delivery, seen: MessageSeen, cause: str | None) -> None:
         """Record that WhatsApp's server has a message of ours."""

@@ -29,7 +29,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from actors.browser.protocol import BrowserError, MessageSeen, NotSent, PageTimeout
+from actors.browser.protocol import AckSeen, BrowserError, MessageSeen, NotSent, PageTimeout
 from actors.inbox import Delivered
 from actors.loop import LoopThread
 from actors.pace import Pace
@@ -604,3 +604,156 @@ MUTANTS = [WithoutAFence, ResendingUnderANewId, WithoutIds, TakingItsOwnWriteFor
 def test_the_machine_finds_a_missing_protection(mutant: type[Owners]) -> None:
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(mutant, settings=HUNT)
+
+
+# --- what the machine would need too long to find ------------------------------------------------
+
+
+@pytest.fixture
+def world() -> Owners:
+    """One owner, ready, and three sends in the queue that are good for an hour."""
+    machine = Owners()
+    machine.clients_send(HOUR)
+    return machine
+
+
+def outcome_of(machine: Owners, key: str) -> str | None:
+    kinds = [
+        p.kind for _, _, p in machine.history() if isinstance(p, OUTCOMES) and p.message == key
+    ]
+    return kinds[-1] if kinds else None
+
+
+def bring(machine: Owners, key: str, how: str) -> None:
+    [owner] = machine.owners
+    owner.sender.deliver(Delivered(machine.commands[key], Receipt(machine, key)))
+    if owner.calls:
+        machine._work(owner, how)  # the page takes its turn
+        machine._hear(owner, "none")
+
+
+STUCK = [("kept", "answered", "not_acknowledged"), ("nothing", "nothing", "page_silent")]
+
+
+@pytest.mark.parametrize(("sent", "looked_up", "reason"), STUCK)
+def test_a_send_whose_outcome_never_shows_ends_as_unresolved(
+    world: Owners, sent: str, looked_up: str, reason: str
+) -> None:
+    bring(world, "one", sent)
+    world.clock.advance(HOUR + 30)
+    bring(world, "one", looked_up)
+    assert outcome_of(world, "one") is None
+
+    world.clock.advance(31)
+    bring(world, "one", looked_up)
+
+    assert outcome_of(world, "one") == "unresolved"
+    assert world.settled == {"one"}
+    last = world.history()[-1][2]
+    assert isinstance(last, message.Unresolved)
+    assert last.reason == reason
+
+
+def test_an_echo_after_all_turns_unresolved_into_sent(world: Owners) -> None:
+    bring(world, "one", "kept")
+    world.clock.advance(HOUR + MINUTE)
+    bring(world, "one", "answered")
+    assert outcome_of(world, "one") == "unresolved"
+
+    [owner] = world.owners
+    owner.page.flush()
+    owner.receiver.see(next(iter(world.whatsapp.taken.values())))
+
+    assert outcome_of(world, "one") == "sent"
+
+
+@pytest.mark.parametrize("acks", [(2, 3), (3, 2), (3,)], ids=str)
+def test_receipts_that_overtake_the_answer_are_kept_in_any_order(
+    world: Owners, acks: tuple[int, ...]
+) -> None:
+    [owner] = world.owners
+    owner.sender.deliver(Delivered(world.commands["one"], Receipt(world, "one")))
+    wa_id = owner.calls[0].wa_id
+
+    for ack in acks:
+        owner.receiver.acked(AckSeen(wa_id, wa_id, CHAT, ack))
+    world._work(owner, "answered")
+    world._hear(owner, "none")
+
+    assert [p.kind for _, _, p in world.history()][-2:] == ["sent", "read"]
+
+
+BAD_SENDS = {
+    "bad address": {"to": "nobody"},
+    "deadline without a zone": {"deadline": "2026-01-01T00:00:00"},
+    "no body": {"body": ""},
+}
+
+
+@pytest.mark.parametrize("word", BAD_SENDS)
+def test_a_send_that_cannot_be_read_goes_to_the_dead_letters(world: Owners, word: str) -> None:
+    [owner] = world.owners
+    good = world.commands["one"]
+    bad = good.model_copy(update={"data": good.data | BAD_SENDS[word]})
+    receipt = Buried()
+
+    owner.sender.deliver(Delivered(bad, receipt))
+
+    assert receipt.reasons == [f"wa.command.send.v1: bad or missing {next(iter(BAD_SENDS[word]))}"]
+    assert not owner.calls
+
+
+class Buried:
+    """A receipt of a command that is expected to be given up."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def done(self) -> None:
+        raise AssertionError("nothing was done")
+
+    def later(self, delay: float) -> None:
+        raise AssertionError("it would come again for ever")
+
+    def dead(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+def test_a_message_with_half_an_emoji_is_recorded(world: Owners) -> None:
+    [owner] = world.owners
+    seen = world.whatsapp.take("IN", "cut \ud83d", world.clock.now(), False)
+
+    owner.receiver.see(seen)
+
+    last = world.history()[-1][2]
+    assert isinstance(last, message.Received)
+    assert last.body == "cut \ufffd"
+
+
+def test_restarts_without_traffic_do_not_forget_what_was_received(world: Owners) -> None:
+    world.somebody_writes_to_us()
+    [owner] = world.owners
+    owner.receiver.see(world.inbound[0])
+
+    for _ in range(3):
+        world.clock.advance(24 * HOUR)
+        world._take_over("opens", "none")
+
+    received = [p for _, _, p in world.history() if isinstance(p, message.Received)]
+    assert len(received) == 1
+
+
+def test_a_command_older_than_the_memory_is_not_sent_again(world: Owners) -> None:
+    world.clients_send(7 * 24 * HOUR)
+    bring(world, "one", "answered")
+    world.settled.clear()  # The ack of the command was lost.
+
+    for _ in range(3):
+        world.clock.advance(24 * HOUR)
+        world.owners.clear()
+        world._take_over("opens", "none")
+    bring(world, "one", "answered")
+
+    assert [p.kind for _, _, p in world.history() if isinstance(p, OUTCOMES)] == ["sent"]
+    assert len(world.whatsapp.taken) == 1
+    assert world.settled == {"one"}

@@ -42,6 +42,7 @@ class Node:
         self.failed = False
         self._launcher = launcher or chromium(settings)
         self._client: Client | None = None
+        self._wire: NatsWire | None = None
         self._pool: pykka.ActorRef[PoolActor] | None = None
 
     def start(self) -> None:
@@ -54,16 +55,21 @@ class Node:
         settings.profiles.mkdir(parents=True, exist_ok=True)
         await self._launcher.reap_orphans()
         self._client = await connect(
-            settings, "node", name=f"node {settings.node}", closed=self._closed
+            settings,
+            "node",
+            name=f"node {settings.node}",
+            closed=self._closed,
+            reconnected=self._reconnected,
         )
         js = self._client.jetstream()
         await declare(js, settings)
+        self._wire = NatsWire(self._client, f"wa/node/{settings.node}")
         parts = Parts(
             log=JetStreamLog(js, dedupe_window=settings.dedupe_window),
             loop=self.loop,
             clock=SystemClock(self.loop.loop),
             launcher=self._launcher,
-            wire=NatsWire(self._client, f"wa/node/{settings.node}"),
+            wire=self._wire,
             machine=LinuxMachine(),
             pace=Pace(settings.sends_per_minute, settings.sends_per_second),
             settings=settings,
@@ -84,6 +90,10 @@ class Node:
         if not self.ended.is_set():
             log.error("node.connection_closed")
             self._fail()
+
+    async def _reconnected(self) -> None:
+        if self._wire is not None:
+            self._wire.renew()
 
     def stop(self) -> None:
         """Stop all sessions, close their browsers, and leave. Blocks; any thread but the loop's."""

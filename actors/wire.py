@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from weakref import WeakSet
 
 import structlog
 from nats import errors as nats_errors
@@ -32,7 +33,7 @@ GIVE_UP = 90.0
 """An actor that says nothing for this long has died with the command in its mailbox."""
 
 PULL = 10.0
-"""Seconds an empty pull waits at the broker; after an outage a pull may be this late."""
+"""Seconds an empty pull waits at the broker."""
 
 QUERY_OF: dict[str, Query] = {query: query for query in QUERIES}
 AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
@@ -63,11 +64,56 @@ class _Receipt:
             self._loop.call_soon_threadsafe(settle)
 
 
+class _Queue:
+    """A consumer of the work queue: pulled from, and made anew after an outage."""
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        pull: JetStreamContext.PullSubscription,
+        remake: Callable[[], Awaitable[None]] | None,
+    ) -> None:
+        self.js = js
+        self._pull, self._remake = pull, remake
+
+    async def make_anew(self) -> None:
+        """Forget what was delivered to a connection that is gone."""
+        # It would come again when its ack is overdue, and what follows would overtake it.
+        if self._remake is not None:
+            await self._remake()
+
+    async def next(self, outage: asyncio.Future[None]) -> Msg | None:
+        """Wait for a command; None if there is none yet, or if the connection was lost."""
+        asked = asyncio.ensure_future(self._ask())
+        try:
+            await asyncio.wait({asked, outage}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # nats-py may lose a cancellation that comes together with the message.
+            while not asked.done():
+                asked.cancel()
+                await asyncio.wait({asked}, timeout=0.2)
+        answer = None if asked.cancelled() else asked.result()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def _ask(self) -> Msg | Exception | None:
+        """Pull once. An error is an answer: whoever asked may not be there any more."""
+        try:
+            [message] = await self._pull.fetch(1, timeout=PULL)
+        except (nats_errors.TimeoutError, TimeoutError):
+            return None
+        except AWAY as error:
+            return error
+        return message
+
+
 class NatsInbox:
     """Pull loops that feed an actor one command at a time."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._outage: asyncio.Future[None] = loop.create_future()
         self._open = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._subscriptions: list[Subscription] = []
@@ -87,40 +133,38 @@ class NatsInbox:
             unsubscribing = self._loop.create_task(_unsubscribe(subscription))
             self._tasks.append(unsubscribing)
 
+    def renew(self) -> None:
+        """Pull anew: a broker that was away knows nothing of pulls that waited. On the loop."""
+        before, self._outage = self._outage, self._loop.create_future()
+        before.set_result(None)
+
     def hear(self, subscription: Subscription) -> None:
         """Keep a subscription for as long as the inbox is open."""
         self._subscriptions.append(subscription)
 
-    def feed(
-        self,
-        js: JetStreamContext,
-        pull: JetStreamContext.PullSubscription,
-        to: Callable[[Delivered], None],
-        gated: bool,
-    ) -> None:
+    def feed(self, queue: _Queue, to: Callable[[Delivered], None], gated: bool) -> None:
         """Pull and hand over until closed."""
-        self._tasks.append(self._loop.create_task(self._feed(js, pull, to, gated)))
+        self._tasks.append(self._loop.create_task(self._feed(queue, to, gated)))
 
-    async def _feed(
-        self,
-        js: JetStreamContext,
-        pull: JetStreamContext.PullSubscription,
-        to: Callable[[Delivered], None],
-        gated: bool,
-    ) -> None:
+    async def _feed(self, queue: _Queue, to: Callable[[Delivered], None], gated: bool) -> None:
+        outage = self._outage
         while True:
             if gated:
                 await self._open.wait()
             try:
-                [message] = await pull.fetch(1, timeout=PULL)
-            except (nats_errors.TimeoutError, TimeoutError):
-                continue
+                if outage.done():
+                    renewed = self._outage
+                    await queue.make_anew()
+                    outage = renewed
+                message = await queue.next(outage)
             except AWAY as error:
                 log.debug("inbox.away", error=type(error).__name__)
                 await asyncio.sleep(1)
                 continue
+            if message is None:
+                continue
             try:
-                await self._see_through(js, message, to, gated)
+                await self._see_through(queue.js, message, to, gated)
             except AWAY as error:
                 # Not acked, so it comes again; its outcome is on the log and is found there.
                 log.info("inbox.ack_lost", error=type(error).__name__)
@@ -171,6 +215,12 @@ class NatsWire:
     def __init__(self, client: Client, source: str) -> None:
         self._client, self._source = client, source
         self._js = client.jetstream()
+        self._inboxes: WeakSet[NatsInbox] = WeakSet()
+
+    def renew(self) -> None:
+        """Pull anew everywhere, after the connection was lost. On the loop."""
+        for inbox in list(self._inboxes):
+            inbox.renew()
 
     async def open_inbox(
         self,
@@ -180,7 +230,7 @@ class NatsWire:
         asked: Callable[[Asked], None],
     ) -> Inbox:
         """See Wire.open_inbox."""
-        inbox = NatsInbox(asyncio.get_running_loop())
+        inbox = self._inbox()
         name = f"{session.user}={session.bot}"
         orders = await self._consumer(f"session={name}", subjects.session_commands(session))
         outbox = await self._consumer(f"outbox={name}", subjects.send_command(session))
@@ -189,26 +239,35 @@ class NatsWire:
             await self._asked(message, asked)
 
         inbox.hear(await self._client.subscribe(subjects.asks(session), cb=on_ask))
-        inbox.feed(self._js, orders, control, gated=False)
-        inbox.feed(self._js, outbox, sends, gated=True)
+        inbox.feed(orders, control, gated=False)
+        inbox.feed(outbox, sends, gated=True)
         return inbox
 
     async def open_creates(self, create: Callable[[Delivered], None]) -> Inbox:
         """See Wire.open_creates."""
-        inbox = NatsInbox(asyncio.get_running_loop())
+        inbox = self._inbox()
         # Shared by all nodes, so it is never dropped and made anew.
         config = _config("creates", subjects.ALL_CREATES)
         await self._js.add_consumer(subjects.COMMANDS, config)
         pull = await self._js.pull_subscribe_bind(consumer="creates", stream=subjects.COMMANDS)
-        inbox.feed(self._js, pull, create, gated=False)
+        inbox.feed(_Queue(self._js, pull, remake=None), create, gated=False)
         return inbox
 
-    async def _consumer(self, name: str, family: str) -> JetStreamContext.PullSubscription:
-        # Made anew, so that what an earlier owner had in hand comes again at once.
-        with contextlib.suppress(js_errors.NotFoundError):
-            await self._js.delete_consumer(subjects.COMMANDS, name)
-        await self._js.add_consumer(subjects.COMMANDS, _config(name, family))
-        return await self._js.pull_subscribe_bind(consumer=name, stream=subjects.COMMANDS)
+    def _inbox(self) -> NatsInbox:
+        inbox = NatsInbox(asyncio.get_running_loop())
+        self._inboxes.add(inbox)
+        return inbox
+
+    async def _consumer(self, name: str, family: str) -> _Queue:
+        async def remake() -> None:
+            # Made anew, so that what an earlier owner had in hand comes again at once.
+            with contextlib.suppress(js_errors.NotFoundError):
+                await self._js.delete_consumer(subjects.COMMANDS, name)
+            await self._js.add_consumer(subjects.COMMANDS, _config(name, family))
+
+        await remake()
+        pull = await self._js.pull_subscribe_bind(consumer=name, stream=subjects.COMMANDS)
+        return _Queue(self._js, pull, remake)
 
     async def _asked(self, message: Msg, asked: Callable[[Asked], None]) -> None:
         loop = asyncio.get_running_loop()

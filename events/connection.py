@@ -27,12 +27,14 @@ async def connect(
     *,
     name: str,
     closed: Closed | None = None,
+    reconnected: Closed | None = None,
     patience: float | None = None,
 ) -> Client:
     """Connect as a role; reconnects for ever once it was connected.
 
     `closed` runs when the connection is closed for good, which this side never
-    wants: it should end the process. `patience` is how many seconds
+    wants: it should end the process. `reconnected` runs when it is there again:
+    what was asked of the broker before may be forgotten. `patience` is how many seconds
     the first connection may take (None: for ever). Raises NoBroker.
     """
     url = settings.nats_url or f"nats://127.0.0.1:{settings.nats_port}"
@@ -49,6 +51,8 @@ async def connect(
 
     async def on_reconnect() -> None:
         log.info("nats.reconnected", role=role)
+        if reconnected is not None:
+            await reconnected()
 
     async def on_closed() -> None:
         if closed is not None:

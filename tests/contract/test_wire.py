@@ -1,0 +1,124 @@
+"""A node's inboxes on a real broker, when the broker goes away under them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from nats.aio.client import Client
+
+from actors import wire
+from actors.inbox import Delivered, Inbox
+from actors.wire import NatsWire
+from events import codec, connection, subjects
+from events.clock import utc_now
+from events.message import Send
+from events.settings import Settings
+from events.streams import declare
+from events.subjects import SessionId
+from tests import services
+
+SESSION = SessionId("ann", "bot")
+
+
+class Node:
+    """A wire, and what its inbox brought; each command is settled at once."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.wire = NatsWire(client, "test")
+        self.brought: asyncio.Queue[str] = asyncio.Queue()
+        self.inbox: Inbox | None = None
+        self.back = asyncio.Event()
+
+    async def open(self) -> None:
+        """Listen; the gate is closed."""
+        loop = asyncio.get_running_loop()
+
+        def bring(delivered: Delivered) -> None:
+            loop.call_soon_threadsafe(self.brought.put_nowait, delivered.envelope.id)
+            delivered.receipt.done()
+
+        self.inbox = await self.wire.open_inbox(
+            SESSION, control=lambda _: None, sends=bring, asked=lambda _: None
+        )
+
+    async def send(self, key: str) -> None:
+        """Put a send into the queue, as the gateway does."""
+        deadline = utc_now() + timedelta(hours=1)
+        command = codec.seal(
+            Send(message=key, to="1@c.us", body="hi", deadline=deadline),
+            subject=SESSION.dotted,
+            source="test",
+            at=utc_now(),
+            event_id=key,
+        )
+        await self.client.jetstream().publish(subjects.send_command(SESSION), codec.encode(command))
+
+    def gate(self, is_open: bool) -> None:
+        """Let sends through, or not."""
+        assert self.inbox is not None
+        self.inbox.gate(is_open)
+
+    async def until_settled(self) -> None:
+        """Wait until the queue is empty."""
+        js = self.client.jetstream()
+        while (await js.stream_info(subjects.COMMANDS)).state.messages:
+            await asyncio.sleep(0.01)
+
+    async def next(self) -> str:
+        """Wait for the next command, for less than an empty pull may last."""
+        return await asyncio.wait_for(self.brought.get(), wire.PULL / 2)
+
+
+@pytest.fixture
+async def node(own_nats: services.NatsServer) -> AsyncIterator[Node]:
+    settings = Settings(nats_url=own_nats.url)
+    made: list[Node] = []
+
+    async def reconnected() -> None:
+        for each in made:
+            each.wire.renew()
+            each.back.set()
+
+    client = await connection.connect(settings, "node", name="test", reconnected=reconnected)
+    await declare(client.jetstream(), settings)
+    made.append(Node(client))
+    await made[0].open()
+    yield made[0]
+    if made[0].inbox is not None:
+        made[0].inbox.close()
+    await client.close()
+
+
+async def test_commands_come_at_once_after_the_broker_was_away(
+    node: Node, own_nats: services.NatsServer
+) -> None:
+    node.gate(True)
+    await node.send("before")
+    assert await node.next() == "before"
+    await node.until_settled()
+
+    own_nats.kill()
+    own_nats.start()
+    await asyncio.wait_for(node.back.wait(), 10)
+    await node.send("after")
+
+    assert await node.next() == "after"
+
+
+async def test_what_went_to_a_dead_connection_is_not_overtaken(node: Node) -> None:
+    dead = await node.client.jetstream().pull_subscribe_bind(
+        consumer=f"outbox={SESSION.user}={SESSION.bot}", stream=subjects.COMMANDS
+    )
+    await node.send("first")
+    await node.send("second")
+    [lost] = await dead.fetch(1, timeout=5)
+    assert codec.decode(lost.data).id == "first"
+
+    node.wire.renew()
+    node.gate(True)
+
+    assert [await node.next(), await node.next()] == ["first", "second"]

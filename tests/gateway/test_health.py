@@ -174,9 +174,9 @@ async def fine(_: Parts) -> Finding:
     return Finding(True, "fine")
 
 
-async def test_a_check_that_hangs_does_not_hang_health(running: Running) -> None:
+async def test_a_check_that_hangs_does_not_hang_health(alone: Running) -> None:
     checks = {"fine": fine, "hangs": never, "broken": broken}
-    health = Health(running.app.state.parts, checks, deadline=0.05)
+    health = Health(alone.app.state.parts, checks, deadline=0.05)
 
     report = await asyncio.wait_for(health.report(), 1)
 
@@ -187,10 +187,10 @@ async def test_a_check_that_hangs_does_not_hang_health(running: Running) -> None
 
 
 async def test_the_last_ten_reports_are_kept(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+    alone: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.health.FRESH", -1)
-    health = Health(running.app.state.parts, {"fine": fine})
+    health = Health(alone.app.state.parts, {"fine": fine})
 
     for _ in range(12):
         await health.report()
@@ -201,7 +201,7 @@ async def test_the_last_ten_reports_are_kept(
     assert body["statistics"]["healthyPercentage"] == 100
 
 
-async def test_a_report_is_given_again_for_a_moment(running: Running) -> None:
+async def test_a_report_is_given_again_for_a_moment(alone: Running) -> None:
     asked = 0
 
     async def counted(_: Parts) -> Finding:
@@ -209,7 +209,7 @@ async def test_a_report_is_given_again_for_a_moment(running: Running) -> None:
         asked += 1
         return Finding(True, "fine")
 
-    health = Health(running.app.state.parts, {"counted": counted})
+    health = Health(alone.app.state.parts, {"counted": counted})
     await asyncio.gather(*(health.report() for _ in range(20)))
 
     assert asked == 1
@@ -262,9 +262,9 @@ async def test_metrics_without_redis_say_so(running: Running, reads: FakeReads) 
 # --- the manual ------------------------------------------------------------------------
 
 
-async def test_the_manual_is_for_machines_and_people(running: Running) -> None:
-    whole = (await running.http.get("/openapi.json")).json()
-    page = await running.http.get("/docs")
+async def test_the_manual_is_for_machines_and_people(alone: Running) -> None:
+    whole = (await alone.http.get("/openapi.json")).json()
+    page = await alone.http.get("/docs")
 
     assert whole["openapi"].startswith("3.")
     assert page.headers["content-type"].startswith("text/html")
@@ -272,8 +272,8 @@ async def test_the_manual_is_for_machines_and_people(running: Running) -> None:
         assert path in page.text
 
 
-async def test_the_manual_opens_in_a_browser(running: Running) -> None:
-    async with httpx.AsyncClient(base_url=running.url) as http:
+async def test_the_manual_opens_in_a_browser(alone: Running) -> None:
+    async with httpx.AsyncClient(base_url=alone.url) as http:
         answer = await http.get(f"/docs?api_key={KEY}")
 
     assert answer.status_code == 200
@@ -309,9 +309,9 @@ ROUTES = {
 
 
 async def test_the_manual_names_every_route_of_the_contract_with_its_errors(
-    running: Running,
+    alone: Running,
 ) -> None:
-    whole = docs.document(running.app)
+    whole = docs.document(alone.app)
     told = {(method, path) for path, held in whole["paths"].items() for method in held}
 
     assert told >= ROUTES
@@ -327,8 +327,8 @@ async def test_the_manual_names_every_route_of_the_contract_with_its_errors(
     assert "HTTPValidationError" not in json.dumps(whole)
 
 
-async def test_every_reference_of_the_manual_leads_somewhere(running: Running) -> None:
-    whole = docs.document(running.app)
+async def test_every_reference_of_the_manual_leads_somewhere(alone: Running) -> None:
+    whole = docs.document(alone.app)
 
     for reference in _references(whole):
         place: Any = whole

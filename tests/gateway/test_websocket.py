@@ -344,18 +344,18 @@ BAD = {
 
 @pytest.mark.parametrize("query", BAD.values(), ids=BAD)
 async def test_a_bad_question_is_refused_before_the_socket_opens(
-    running: Running, query: dict[str, str]
+    alone: Running, query: dict[str, str]
 ) -> None:
     with pytest.raises(Rejected) as rejected:
-        await connect(running, **query)
+        await connect(alone, **query)
 
     assert rejected.value.status == 400
 
 
-async def test_nobody_watches_without_a_key(running: Running) -> None:
+async def test_nobody_watches_without_a_key(alone: Running) -> None:
     for headers, query in (({}, {}), ({"x-api-key": "wrong"}, {}), ({}, {"api_key": "wrong"})):
         with pytest.raises(Rejected) as rejected:
-            await connect(running, headers=headers, **query)
+            await connect(alone, headers=headers, **query)
         assert rejected.value.status == 401
 
 

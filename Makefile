@@ -42,7 +42,7 @@ lint: setup-test ## Style only (make format mends most of it)
 
 types: setup-test
 	@echo "== types"
-	@node_modules/.bin/pyright
+	@node_modules/.bin/pyright --project pyproject.toml
 
 imports: setup-test
 	@echo "== import rules"

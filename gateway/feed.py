@@ -9,34 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import cast
 
 import structlog
-from nats import errors as nats_errors
-from nats.js import errors as js_errors
-from nats.js.api import RawStreamMsg
 
-from events import codec, subjects
-from events import log as log_errors
-from events.clock import utc_now
-from events.envelope import Envelope
+from events import subjects
 from events.live import Qr, QueuePosition
-from events.log import LogAway, Stored
-from events.session_events import Crashed, Offline, Ready
+from events.log import Hole, LogAway, Stored
 from events.settings import Settings
 from events.subjects import SessionId
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.codes import Codes
 from gateway.directory import Directory
-from gateway.frames import Frame
+from gateway.frames import Away, Frame
+from gateway.line import Line, Watch
 from gateway.outcomes import Heard, Outcomes
 from gateway.pictures import data_url
+from gateway.replay import Replay
 from projections.views import QrView
 
 log = structlog.get_logger()
@@ -50,75 +41,6 @@ START = 2.0
 CATCH_UP = 1.0
 """Seconds that the tail gets to reach the end of the log when somebody comes."""
 
-READERS = 8
-"""Temporary readers at once."""
-
-Note = Callable[[SessionId, Envelope, str], None]
-EVERYTHING = (subjects.ALL_SESSION_EVENTS, subjects.ALL_MESSAGE_EVENTS)
-
-
-class TooSlow(Exception):
-    """The reader did not keep up; what waited for it is dropped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What somebody wants to see: a session or all, some events or all, a user's or anyone's."""
-
-    session: str | None = None
-    names: frozenset[str] | None = None
-    user: str | None = None
-
-    def wants(self, frame: Frame) -> bool:
-        """Tell whether a frame is for this watch, whatever it is called."""
-        if self.user is not None and frame.user != self.user:
-            return False
-        return self.session is None or frame.session == self.session
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """Something may be missing. `foreign`: the position is of another log altogether."""
-
-    frame: Frame
-    foreign: bool
-
-
-class Line:
-    """The frames that wait for one reader."""
-
-    def __init__(self, watch: Watch, limit: int) -> None:
-        self.watch = watch
-        self._limit = limit
-        self._frames: deque[Frame] = deque()
-        self._news = asyncio.Event()
-        self.overflowed = False
-
-    def put(self, frame: Frame) -> None:
-        """Add a frame, unless the line is full."""
-        if self.overflowed:
-            return
-        if len(self._frames) >= self._limit:
-            self.overflowed = True
-            self._frames.clear()
-        else:
-            self._frames.append(frame)
-        self._news.set()
-
-    def reset(self) -> None:
-        """Begin anew after an overflow."""
-        self._frames.clear()
-        self.overflowed = False
-
-    async def next(self) -> Frame:
-        """Return the next frame; raises TooSlow."""
-        while not self._frames:
-            if self.overflowed:
-                raise TooSlow
-            self._news.clear()
-            await self._news.wait()
-        return self._frames.popleft()
-
 
 class Feed:
     """Tails the log and deals frames out."""
@@ -131,19 +53,17 @@ class Feed:
         outcomes: Outcomes,
         directory: Directory,
         codes: Codes,
-        waiting: int = WAITING,
     ) -> None:
-        self._settings = settings
         self._broker = broker
         self._outcomes = outcomes
         self._log = BrokerLog(broker)
         self._directory = directory
         self._codes = codes
-        self._waiting = waiting
+        self._replay = Replay(settings, broker, directory)
+        self._waiting = WAITING
         self._lines: set[Line] = set()
-        self._away: set[SessionId] = set()
+        self._away = Away()
         self._notices: asyncio.Queue[Heard] = asyncio.Queue(WAITING)
-        self._readers = asyncio.Semaphore(READERS)
         self._position: int | None = None
         self._started = asyncio.Event()
         self._moved = asyncio.Event()
@@ -163,47 +83,6 @@ class Feed:
             raise BrokerAway
         return self._position
 
-    async def open(self, watch: Watch, since: int | None) -> View:
-        """Begin to watch; raises BrokerAway and ReadModelsAway.
-
-        The current state and the QR code come first, then what came after
-        `since`, then everything as it happens.
-        """
-        if self._broker.connected and not self._started.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._started.wait(), START)
-        await self._caught_up()
-        start = self.position
-        line = Line(watch, self._waiting)
-        # Listening begins before the state is read, so nothing falls between.
-        self._lines.add(line)
-        try:
-            opening = await self._current(watch)
-            if since is not None:
-                hole = await self._gap(watch, since)
-                opening += [] if hole is None else [hole.frame]
-                since = None if hole is not None and hole.foreign else since
-        except BaseException:
-            self._lines.discard(line)
-            raise
-        return View(self, line, opening, since, start)
-
-    def close(self, line: Line) -> None:
-        """Stop watching."""
-        self._lines.discard(line)
-
-    async def _caught_up(self) -> None:
-        """Let the tail reach the end, so that nobody is told what the state says already."""
-        try:
-            newest = await self._log.tail(subjects.ALL_EVENTS)
-        except LogAway as error:
-            raise BrokerAway from error
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP):
-                while self.position < newest:
-                    self._moved.clear()
-                    await self._moved.wait()
-
     # --- the tail -----------------------------------------------------------------
 
     async def tail(self) -> None:
@@ -217,52 +96,36 @@ class Feed:
                     self._position = newest if self._position is None else 0
                 self.running = True
                 self._started.set()
+                # Events of pools are told to nobody, and count: without them the
+                # end of the log would never be reached.
                 async for stored in self._log.follow([subjects.ALL_EVENTS], self._position + 1):
                     if stored is not None:
-                        self._deal_stored(stored)
-                        self._position = stored.position
-                        self._moved.set()
-            except (LogAway, log_errors.Hole) as error:
+                        self._take(stored)
+            except (LogAway, Hole) as error:
                 log.debug("feed.tail_cut", error=type(error).__name__)
             self.running = False
             await asyncio.sleep(0.2)
 
-    def _deal_stored(self, stored: Stored) -> None:
-        frame = self._frame(stored, self._away, self._outcomes.note)
-        if frame is not None:
-            self._deal(frame)
+    def _take(self, stored: Stored) -> None:
+        told = frames.decoded(stored)
+        if told is not None:
+            if stored.subject.startswith("wa.evt.session."):
+                # Whoever opens a view now is shown a state that is not older than this.
+                self._outcomes.note(told.session, told.envelope, told.payload.kind)
+            frame = frames.of_event(told, self._away)
+            if frame is not None:
+                self._deal(frame)
+        self._position = stored.position
+        self._moved.set()
 
     def _deal(self, frame: Frame) -> None:
         for line in self._lines:
-            if line.watch.wants(frame):
-                line.put(frame)
-
-    def _frame(
-        self, stored: Stored, away: set[SessionId], note: Note | None = None
-    ) -> Frame | None:
-        try:
-            envelope = stored.envelope
-            payload = codec.payload_of(envelope)
-            session = SessionId.parse(envelope.subject)
-        except (codec.Undecodable, subjects.BadToken):
-            return None
-        if note is not None and stored.subject.startswith("wa.evt.session."):
-            # Whoever opens a view now is shown a state that is not older than this.
-            note(session, envelope, payload.kind)
-        was_away = session in away
-        match payload:
-            case Offline() | Crashed():
-                away.add(session)
-            case Ready():
-                away.discard(session)
-            case _:
-                pass
-        return frames.of_event(session, envelope, payload, stored.position, was_away)
+            line.put(frame)
 
     # --- what is never stored -------------------------------------------------------
 
     def _heard(self, heard: Heard) -> None:
-        # Frames that nobody waits for are not worth drawing a code.
+        # Where nobody watches, a code need not be drawn.
         if isinstance(heard.payload, Qr | QueuePosition) and self._lines:
             if self._notices.full():
                 self._notices.get_nowait()
@@ -282,9 +145,36 @@ class Feed:
                 case _:
                     pass
 
-    # --- opening --------------------------------------------------------------------
+    # --- watching -------------------------------------------------------------------
 
-    async def _current(self, watch: Watch) -> list[Frame]:
+    async def open(self, watch: Watch, since: int | None) -> View:
+        """Begin to watch; raises BrokerAway and ReadModelsAway.
+
+        The current state and the QR code come first, then what came after
+        `since`, then everything as it happens.
+        """
+        await self._catch_up()
+        start = self.position
+        line = Line(watch, self._waiting)
+        # Listening begins before the state is read, so nothing falls between.
+        self._lines.add(line)
+        try:
+            opening = await self.current(watch)
+            if since is not None:
+                gap = await self._replay.gap(watch, since)
+                opening += [] if gap is None else [gap.frame]
+                since = None if gap is not None and gap.foreign else since
+        except BaseException:
+            self._lines.discard(line)
+            raise
+        return View(self, self._replay, line, opening=opening, since=since, start=start)
+
+    def close(self, line: Line) -> None:
+        """Stop watching."""
+        self._lines.discard(line)
+
+    async def current(self, watch: Watch) -> list[Frame]:
+        """Tell the state as it is, and the codes to scan."""
         if watch.session is None:
             views = await self._directory.every(watch.user)
         else:
@@ -302,77 +192,37 @@ class Feed:
                 told.append(frames.of_qr(session, code, await data_url(code.code)))
         return told
 
-    async def _gap(self, watch: Watch, since: int) -> Hole | None:
-        """Tell whether something after a position may be gone from the log."""
-        session = watch.session or "*"
+    async def _catch_up(self) -> None:
+        """Let the tail reach the end, so that nobody is told what the state says already."""
+        if self._broker.connected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._started.wait(), START)
         try:
             newest = await self._log.tail(subjects.ALL_EVENTS)
-            if since > newest:
-                return Hole(frames.gap(session, since, newest, "unknown_position"), foreign=True)
-            if since == newest:
-                return None
-            first = await self._broker.jetstream.get_msg(
-                subjects.EVENTS, seq=since + 1, subject=subjects.ALL_EVENTS, next=True
-            )
-        except (LogAway, js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except LogAway as error:
             raise BrokerAway from error
-        return (
-            Hole(frames.gap(session, since, first.seq, "expired"), foreign=False)
-            if self._old(first, since)
-            else None
-        )
-
-    def _old(self, first: RawStreamMsg, since: int) -> bool:
-        # Session events stay for ever and messages expire among them. So a
-        # missing place tells, and so does an event as old as messages get:
-        # of that age, messages behind it may be gone.
-        memory = timedelta(days=self._settings.message_days)
-        hole = first.seq is None or first.seq > since + 1
-        return hole or first.time is None or first.time < utc_now() - memory
-
-    # --- catching up ------------------------------------------------------------------
-
-    async def missed(self, line: Line, since: int) -> AsyncGenerator[Frame]:
-        """Read what came after a position, until the line takes over; raises BrokerAway."""
-        pair = None
-        if line.watch.session is not None:
-            pair = await self._directory.pair(line.watch.session)
-        filters = (
-            EVERYTHING
-            if pair is None
-            else (subjects.session_family(pair), subjects.message_family(pair))
-        )
-        away: set[SessionId] = set()
-        async with self._readers:
-            while True:
-                told = self.position
-                try:
-                    reading = _generator(self._log.read(filters, since + 1))
-                    async with aclosing(reading) as events:
-                        async for stored in events:
-                            since = stored.position
-                            frame = self._frame(stored, away)
-                            if frame is not None and line.watch.wants(frame):
-                                yield frame
-                except (LogAway, log_errors.Hole) as error:
-                    raise BrokerAway from error
-                since = max(since, told)
-                if not line.overflowed:
-                    return
-                # The line ran over meanwhile: read on from here, and show the
-                # code again, since that may be what was dropped.
-                line.reset()
-                for frame in await self._current(line.watch):
-                    yield frame
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP):
+                while self.position < newest:
+                    self._moved.clear()
+                    await self._moved.wait()
 
 
 class View:
     """What one reader sees, frame by frame."""
 
     def __init__(
-        self, feed: Feed, line: Line, opening: list[Frame], since: int | None, start: int
+        self,
+        feed: Feed,
+        replay: Replay,
+        line: Line,
+        *,
+        opening: list[Frame],
+        since: int | None,
+        start: int,
     ) -> None:
         self._feed = feed
+        self._replay = replay
         self._line = line
         self._opening = opening
         self._since = since
@@ -383,10 +233,8 @@ class View:
         for frame in self._opening:
             yield frame
         if self._since is not None:
-            async with aclosing(self._feed.missed(self._line, self._since)) as missed:
+            async with aclosing(self._missed()) as missed:
                 async for frame in missed:
-                    if frame.position is not None:
-                        self.position = max(self.position, frame.position)
                     yield frame
         while True:
             frame = await self._line.next()
@@ -397,6 +245,24 @@ class View:
                 self.position = frame.position
             yield frame
 
+    async def _missed(self) -> AsyncGenerator[Frame]:
+        """Give what came meanwhile, until the line takes over."""
+        while True:
+            told = self._feed.position
+            async with aclosing(self._replay.read(self._line.watch, self.position)) as past:
+                async for frame in past:
+                    self.position = frame.position or self.position
+                    yield frame
+            # All that the tail had told before is behind us, though it was for others.
+            self.position = max(self.position, told)
+            if not self._line.overflowed:
+                return
+            # The line ran over meanwhile: read on from here, and show the code
+            # again, since that may be what was dropped.
+            self._line.reset()
+            for frame in await self._feed.current(self._line.watch):
+                yield frame
+
     def dropped(self) -> None:
         """Count that this reader was given up."""
         self._feed.dropped += 1
@@ -404,8 +270,3 @@ class View:
     def close(self) -> None:
         """Stop watching."""
         self._feed.close(self._line)
-
-
-def _generator(iterator: AsyncIterator[Stored]) -> AsyncGenerator[Stored]:
-    """Say what a reader really is, so that it can be closed before its end."""
-    return cast("AsyncGenerator[Stored]", iterator)

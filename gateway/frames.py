@@ -14,11 +14,12 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from events import live, message
+from events import codec, live, message, subjects
 from events import session_events as e
 from events.clock import utc_now
 from events.codec import AnyPayload
 from events.envelope import Envelope, new_id
+from events.log import Stored
 from events.message import ACK_OF
 from events.session import WORDS, State
 from events.subjects import SessionId
@@ -27,32 +28,6 @@ from gateway.wire import Json, instant, number
 from projections.views import QrView, SessionView
 
 Face = tuple[str, Json]
-
-NAMES = frozenset(
-    {
-        "auth-failed",
-        "disconnected",
-        "gap",
-        "loading-progress",
-        "message-ack",
-        "message-failed",
-        "message-from-me",
-        "message-received",
-        "qr",
-        "qr-limit-reached",
-        "qr-update",
-        "queue-position",
-        "session-activated",
-        "session-authenticated",
-        "session-disconnected",
-        "session-disconnection-failed",
-        "session-error",
-        "session-ready",
-        "session-reconnected",
-        "session-reconnecting",
-        "state-change",
-    }
-)
 
 
 @dataclass(slots=True)
@@ -91,19 +66,53 @@ class Frame:
         )
 
 
-def of_event(
-    session: SessionId, envelope: Envelope, payload: AnyPayload, position: int, was_away: bool
-) -> Frame | None:
-    """Tell an event of the log; None if it is nobody's business outside.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event of the log, decoded."""
 
-    `was_away` says that the session lost its connection since it was ready.
-    """
-    faces = _faces(session, envelope.time, payload, was_away)
+    session: SessionId
+    envelope: Envelope
+    payload: AnyPayload
+    position: int
+
+
+def decoded(stored: Stored) -> Told | None:
+    """Read an event of a session; None for one of a pool, and for what a newer writer wrote."""
+    try:
+        envelope = stored.envelope
+        session = SessionId.parse(envelope.subject)
+        return Told(session, envelope, codec.payload_of(envelope), stored.position)
+    except (codec.Undecodable, subjects.BadToken):
+        return None
+
+
+class Away:
+    """Which sessions lost their connection since they were ready."""
+
+    def __init__(self) -> None:
+        self._sessions: set[SessionId] = set()
+
+    def before(self, told: Told) -> bool:
+        """Tell whether a session was away until this event, and remember what it says."""
+        was = told.session in self._sessions
+        match told.payload:
+            case e.Offline() | e.Crashed():
+                self._sessions.add(told.session)
+            case e.Ready() | e.Removed():
+                self._sessions.discard(told.session)
+            case _:
+                pass
+        return was
+
+
+def of_event(told: Told, away: Away) -> Frame | None:
+    """Tell an event of the log; None if it is nobody's business outside."""
+    envelope, session = told.envelope, told.session
+    faces = _faces(session, envelope.time, told.payload, away.before(told))
     if not faces:
         return None
-    return Frame(
-        envelope.id, position, instant(envelope.time), session.joined, session.user, tuple(faces)
-    )
+    at = instant(envelope.time)
+    return Frame(envelope.id, told.position, at, session.joined, session.user, tuple(faces))
 
 
 def of_qr(session: SessionId, code: QrView, picture: str, frame_id: str | None = None) -> Frame:

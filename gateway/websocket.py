@@ -13,8 +13,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway.auth import Caller
 from gateway.broker import BrokerAway
-from gateway.feed import TooSlow, View, Watch
+from gateway.feed import View
 from gateway.ids import JOINED_RULE, is_joined
+from gateway.line import TooSlow, Watch
 from gateway.parts import parts_of
 from gateway.problems import Problem, broker_away, read_models_away
 from gateway.tasks import end

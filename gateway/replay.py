@@ -1,0 +1,93 @@
+"""The past of the log, for whoever comes back with a position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+from nats import errors as nats_errors
+from nats.js import errors as js_errors
+
+from events import subjects
+from events.clock import utc_now
+from events.log import Hole, LogAway, Stored
+from events.settings import Settings
+from gateway import frames
+from gateway.broker import Broker, BrokerAway, BrokerLog
+from gateway.directory import Directory
+from gateway.frames import Away, Frame
+from gateway.line import Watch
+
+READERS = 8
+"""Temporary readers at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something may be missing. `foreign`: the position is of another log altogether."""
+
+    frame: Frame
+    foreign: bool
+
+
+class Replay:
+    """Reads the log again, from a position. Every call raises BrokerAway."""
+
+    def __init__(self, settings: Settings, broker: Broker, directory: Directory) -> None:
+        self._memory = timedelta(days=settings.message_days)
+        self._broker = broker
+        self._log = BrokerLog(broker)
+        self._directory = directory
+        self._readers = asyncio.Semaphore(READERS)
+
+    async def gap(self, watch: Watch, since: int) -> Gap | None:
+        """Tell whether something after a position may be gone from the log."""
+        session = watch.session or "*"
+        try:
+            newest = await self._log.tail(subjects.ALL_EVENTS)
+            if since > newest:
+                return Gap(frames.gap(session, since, newest, "unknown_position"), foreign=True)
+            if since == newest:
+                return None
+            first = await self._broker.jetstream.get_msg(
+                subjects.EVENTS, seq=max(1, since), subject=subjects.ALL_EVENTS, next=True
+            )
+        except (LogAway, js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+            raise BrokerAway from error
+        # Session events stay for ever and messages expire among them. So where the
+        # event at the position is younger than messages get, nothing has expired
+        # since; a place that is empty then is of a session that was deleted.
+        gone = first.seq is None or first.seq > since + 1
+        old = first.time is None or first.time < utc_now() - self._memory
+        if not gone and not old:
+            return None
+        return Gap(frames.gap(session, since, first.seq, "expired"), foreign=False)
+
+    async def read(self, watch: Watch, since: int) -> AsyncGenerator[Frame]:
+        """Give every frame after a position that the log holds now."""
+        pair = None if watch.session is None else await self._directory.pair(watch.session)
+        filters = (
+            (subjects.ALL_SESSION_EVENTS, subjects.ALL_MESSAGE_EVENTS)
+            if pair is None
+            else (subjects.session_family(pair), subjects.message_family(pair))
+        )
+        away = Away()
+        async with self._readers:
+            try:
+                async with aclosing(_generator(self._log.read(filters, since + 1))) as events:
+                    async for stored in events:
+                        told = frames.decoded(stored)
+                        frame = None if told is None else frames.of_event(told, away)
+                        if frame is not None and watch.wants(frame):
+                            yield frame
+            except (LogAway, Hole) as error:
+                raise BrokerAway from error
+
+
+def _generator(iterator: AsyncIterator[Stored]) -> AsyncGenerator[Stored]:
+    """Say what a reader really is, so that it can be closed before its end."""
+    return cast("AsyncGenerator[Stored]", iterator)

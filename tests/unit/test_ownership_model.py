@@ -546,7 +546,7 @@ class Owners(RuleBasedStateMachine):
 
 
 RUN = settings(
-    max_examples=150,
+    max_examples=100,
     phases=[Phase.generate],
     stateful_step_count=40,
     deadline=None,

@@ -271,14 +271,14 @@
   // are `enough`, and what is in memory. wa-js starts at the last one received, so
   // what we wrote after it is only in memory.
   async function history(chat, enough) {
-    const read = new Map();
+    let read = new Map();
     let oldest;
     for (;;) {
       const before = read.size;
       const options = oldest ? { count: PAGE, direction: 'before', id: oldest } : { count: PAGE };
-      for (const msg of await WPP.chat.getMessages(chat.id, options)) {
-        if (msg.id) read.set(msg.id.toString(), msg);
-      }
+      const page = await WPP.chat.getMessages(chat.id, options);
+      // The older page goes first: within one second only its place tells the order.
+      read = new Map([...page.filter((msg) => msg.id).map((msg) => [msg.id.toString(), msg]), ...read]);
       const pages = byTime(read);
       if (read.size === before || enough(pages)) break;
       oldest = pages[0].id.toString();

@@ -371,6 +371,19 @@ async def test_many_missed_messages_are_all_read(world: World) -> None:
     assert [message.wa_id for message in found] == missed
 
 
+async def test_many_messages_of_one_second_are_read_in_order(world: World) -> None:
+    page = await world.linked()
+    await page.browser.close()
+    since = now() - timedelta(hours=1)
+    missed = [await world.incoming(ALICE, f"number {n}", at=since) for n in range(120)]
+
+    again = await world.start()
+    await again.seen.ready()
+    found = await again.browser.messages_since(since, 1000)
+
+    assert [message.wa_id for message in found] == missed
+
+
 async def test_without_a_time_only_what_is_unread_is_read(world: World) -> None:
     page = await world.linked()
     read = await world.incoming(ALICE, "read")

@@ -81,7 +81,7 @@ class Caught:
 
 CAUGHT_BY = {
     "no_fence": Caught("owner", 3, "stale"),
-    "no_position": Caught("redis", 9, "stale"),
+    "no_position": Caught("redis-kill", 6, "stale"),
     "new_id": Caught("node-points", 10, "doubled"),
 }
 

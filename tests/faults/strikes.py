@@ -87,26 +87,28 @@ async def nats_frozen(run: Run, _number: int) -> Struck:
     return struck("nats frozen", run.everybody, began)
 
 
-async def redis_struck(run: Run, number: int) -> Struck:
-    """Redis: kill -9, a power cut that takes its last second along, everything forgotten."""
+async def redis_killed(run: Run, number: int) -> Struck:
+    """Redis: kill -9, or a power cut that takes its last second along; back after 0 to 3 s."""
     began, server = time.time(), run.site.parts["redis"]
     kind = run.kinds[number]
-    if kind == "flushed":
-        settings = run.site.settings("gateway")
-        assert settings.redis_password is not None
-        client = redis.asyncio.Redis(
-            port=settings.redis_port, password=settings.redis_password.get_secret_value()
-        )
-        with contextlib.suppress(redis.RedisError):
-            await client.flushall()
-        await client.aclose()
-    else:
-        server.kill()
-        if kind == "power cut":
-            _cut(run.site.home / "redis", run.dice.randint(1, LAST_SECOND))
-        await asyncio.sleep(run.seconds(0, 3))
-        server.start()
+    server.kill()
+    if kind == "power cut":
+        _cut(run.site.home / "redis", run.dice.randint(1, LAST_SECOND))
+    await asyncio.sleep(run.seconds(0, 3))
+    server.start()
     return struck(f"redis {kind}", run.everybody, began)
+
+
+async def redis_flushed(run: Run, _number: int) -> Struck:
+    """Redis: FLUSHALL, everything in it forgotten."""
+    began, settings = time.time(), run.site.settings("gateway")
+    assert settings.redis_password is not None
+    client = redis.asyncio.Redis(
+        port=settings.redis_port, password=settings.redis_password.get_secret_value()
+    )
+    await client.flushall()
+    await client.aclose()
+    return struck("redis flushed", run.everybody, began)
 
 
 LAST_SECOND = 20_000

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import strikes as s
-from tests.faults.evidence import Answer, Evidence, Ledger
+from tests.faults.evidence import Answer, Evidence, Ledger, Written
 from tests.faults.ledger import Findings, compare
 from tests.faults.load import Load, Rates
 from tests.faults.site import NotInTime, Site, a_site
@@ -193,6 +193,27 @@ async def play(
     if given_up:
         result.findings.unsettled.append(given_up)
     return result
+
+
+async def outage(site: Site, ledger: Ledger, count: int, say: Say) -> Evidence:
+    """Kill everything, let friends write so many messages in two chats, start it again."""
+    session, number = next(iter(site.sessions.items()))
+    for part in site.parts.values():
+        part.kill()
+
+    async def write(friend: str) -> None:
+        for place in range(count // 2):
+            text = f"down-{friend}-{place}"
+            held = await site.phone.incoming(number, friend, text)
+            ledger.wrote(Written(held, session.dotted, friend, text))
+
+    await asyncio.gather(write("17770000001"), write("17770000002"))
+    began = time.monotonic()
+    for part in site.parts.values():
+        part.start()
+    await site.settled(ledger, 60, say)
+    say(f"{count} messages recorded, and nothing moves, {time.monotonic() - began:.1f} s later")
+    return await site.evidence(ledger)
 
 
 def _result(

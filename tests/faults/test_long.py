@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.experiments import EXPERIMENTS, LONG, SHORT, run
+from tests.faults.evidence import Ledger
+from tests.faults.experiments import EXPERIMENTS, LONG, SHORT, VARIABLES, outage, run
+from tests.faults.ledger import compare
 from tests.faults.mutants import CAUGHT_BY, MUTANTS
+from tests.faults.site import a_site
 
 pytestmark = [
     pytest.mark.services,
@@ -27,6 +30,15 @@ async def test_nothing_is_lost_doubled_or_untold_in_a_long_run_of(
     result = await run(EXPERIMENTS[name], SEED, LONG, tmp_path, print)
 
     assert result.findings.clean, result.findings.told()
+
+
+async def test_500_messages_that_came_while_the_service_was_down_are_there(tmp_path: Path) -> None:
+    async with a_site(tmp_path, 1, **VARIABLES) as site:
+        evidence = await outage(site, Ledger(), 500, print)
+
+    findings = compare(evidence)
+    assert findings.clean, findings.told()
+    assert len(evidence.history) == 500
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
 import pytest_asyncio
 
-from tests.faults.evidence import Ledger, Written
-from tests.faults.experiments import EXPERIMENTS, SHORT, VARIABLES, play
+from tests.faults.evidence import Ledger
+from tests.faults.experiments import EXPERIMENTS, SHORT, VARIABLES, outage, play
 from tests.faults.ledger import Findings, compare
 from tests.faults.site import Site, a_site
 
@@ -52,23 +51,8 @@ async def test_nothing_is_lost_doubled_or_untold_under(told: Told, name: str) ->
 
 
 async def test_what_came_while_the_service_was_down_is_there_once_and_in_order(told: Told) -> None:
-    site, session = told.site, next(iter(told.site.sessions))
-    number, friends = site.sessions[session], [f"1777000000{chat}" for chat in range(5)]
-    for name in ("gateway", "node", "projections", "redis", "nats"):
-        site.parts[name].kill()
-    for count in range(500):
-        friend, text = friends[count % 5], f"down-{count}"
-        held = await site.phone.incoming(number, friend, text)
-        told.ledger.wrote(Written(held, session.dotted, friend, text))
+    evidence = await outage(told.site, told.ledger, 120, print)
 
-    began = time.monotonic()
-    for part in site.parts.values():
-        part.start()
-
-    assert await site.settled(told.ledger, 60, print)
-    print(f"all there {time.monotonic() - began:.1f} s after the start")
-    evidence = await site.evidence(told.ledger)
-    fresh, told.found = compare(evidence).besides(told.found), compare(evidence)
+    findings = compare(evidence)
+    fresh, told.found = findings.besides(told.found), findings
     assert fresh.clean, fresh.told()
-    shown = [entry.text for entry in evidence.history if entry.text.startswith("down-")]
-    assert sorted(shown) == sorted(f"down-{count}" for count in range(500))

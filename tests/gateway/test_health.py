@@ -14,13 +14,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from events import codec
 from events import session_events as e
 from events.clock import utc_now
+from events.connection import connect
+from events.streams import declare
 from events.subjects import SessionId, ask
 from gateway import docs
 from gateway.checks import CHECKS, Finding
 from gateway.health import Health
 from gateway.parts import Parts
 from projections.views import ProjectionHealth
-from tests.gateway.conftest import KEY, Running, serving, settings_for
+from tests import services
+from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
 from tests.gateway.node import IN_A_MINUTE, ScriptedNode
 from tests.gateway.reads import FakeReads
 
@@ -94,6 +97,25 @@ async def test_without_nats_it_is_unhealthy(tmp_path: Path) -> None:
     assert (answer.status_code, ready.status_code) == (503, 503)
     assert answer.json()["checks"]["nats"]["healthy"] is False
     assert answer.json()["checks"]["redis"]["healthy"] is True
+
+
+async def test_a_broker_that_was_frozen_is_heard_again_at_once(
+    own_nats: services.NatsServer, reads: FakeReads, tmp_path: Path
+) -> None:
+    settings = settings_for(own_nats.url, tmp_path)
+    client = await connect(settings, "node", name="test", patience=5)
+    await declare(client.jetstream(), settings)
+    async with serving(settings, reads) as running:
+        await until_ready(running)
+
+        own_nats.pause()
+        frozen = (await running.http.get("/health")).json()
+        own_nats.resume()
+        heard = await running.app.state.parts.broker.jetstream.stream_info("WA_EVT")
+
+    await client.close()
+    assert frozen["checks"]["nats"]["healthy"] is False
+    assert heard.config.name == "WA_EVT"
 
 
 async def test_a_missing_stream_is_unhealthy(running: Running, node: ScriptedNode) -> None:

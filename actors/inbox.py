@@ -34,8 +34,12 @@ class Receipt(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A command and the right to settle it."""
+    """A command, the subject it came on, and the right to settle it.
 
+    Permissions are about the subject; what the envelope says of itself is the sender's word.
+    """
+
+    subject: str
     envelope: Envelope
     receipt: Receipt
 

@@ -216,7 +216,8 @@ class PoolActor(pykka.ThreadingActor):
             if not isinstance(create, Create):
                 delivered.receipt.dead(f"{cause.type} is no create")
                 return
-            session = SessionId(cause.subject.partition(".")[0], create.bot)
+            # Not the envelope's word: a permission to create is one for the subject.
+            session = SessionId(delivered.subject.split(".")[3], create.bot)
         except (codec.Undecodable, BadToken) as error:
             delivered.receipt.dead(str(error))
             return

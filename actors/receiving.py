@@ -107,6 +107,10 @@ class Receiver:
             early = self._early.get(acked.wa_id)
             if early is None or acked.ack > early.ack:
                 self._early[acked.wa_id] = acked
+        elif delivery is not None and delivery.stage is Stage.UNRESOLVED and acked.ack >= 1:
+            # WhatsApp has it after all.
+            self._sender.acked(delivery, acked)
+            self._receipts(acked.wa_id, acked.chat, acked.ack)
         else:
             self._receipts(acked.wa_id, acked.chat, acked.ack)
 

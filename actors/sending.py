@@ -15,7 +15,14 @@ from datetime import timedelta
 
 import structlog
 
-from actors.browser.protocol import Browser, BrowserError, MessageSeen, NotSent, PageTimeout
+from actors.browser.protocol import (
+    AckSeen,
+    Browser,
+    BrowserError,
+    MessageSeen,
+    NotSent,
+    PageTimeout,
+)
 from actors.inbox import Delivered
 from actors.pace import Pace
 from actors.recorder import Recorder
@@ -165,6 +172,18 @@ class Sender:
             at=seen.at,
         )
         self._recorder.message(event, cause)
+
+    def acked(self, delivery: Delivery, acked: AckSeen) -> None:
+        """Record as sent what only a receipt tells of; WhatsApp's time of it is not known."""
+        event = Sent(
+            message=delivery.message,
+            wa_id=acked.wa_id,
+            key=acked.key,
+            chat=acked.chat,
+            ack=1,
+            at=self._clock.now(),
+        )
+        self._recorder.message(event)
 
     def expire(self, send: Send, cause: str) -> bool:
         """Give up a send whose deadline passed while the session was not ready.

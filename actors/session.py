@@ -72,7 +72,7 @@ from events.session_rules import (
 from events.subjects import SessionId
 
 S = State
-OVERLAP = timedelta(minutes=5)
+OVERLAP = timedelta(minutes=30)
 """How far behind the newest received message a catch-up begins: chats arrive out of step."""
 
 IDLE = 5.0
@@ -315,26 +315,34 @@ class SessionActor(pykka.ThreadingActor):
         if isinstance(command, e.Logout | e.Delete | e.Reset) and self._must_unlink(command):
             self._unlink(command, delivered)
             return
+        if isinstance(command, e.Logout) and self._recorder.state.linked:
+            # Credentials die by a confirmed log-out only, and there is no page to confirm it.
+            detail = "a linked session can be logged out while it is ready; start it, or delete it"
+            self._refuse(Refusal("not_ready", detail), delivered)
+            return
         cause = delivered.envelope.id
         now = self._parts.clock.now()
         try:
             events = decide(self._recorder.current, self.identity, command, now, self._parts.policy)
         except Refusal as no:
-            self._tell_live(
-                live.Refused(
-                    command=cause,
-                    reason=no.reason,
-                    detail=no.detail,
-                    status=no.status,
-                    retry_after=no.retry_after,
-                )
-            )
-            delivered.receipt.done()
+            self._refuse(no, delivered)
             return
         self._record(events, cause)
         if isinstance(command, e.RefreshQr) and self._recorder.state.state is S.PAIRING:
             self._in_page(lambda page: page.refresh_qr())
         self._settle(delivered)
+
+    def _refuse(self, no: Refusal, delivered: Delivered) -> None:
+        self._tell_live(
+            live.Refused(
+                command=delivered.envelope.id,
+                reason=no.reason,
+                detail=no.detail,
+                status=no.status,
+                retry_after=no.retry_after,
+            )
+        )
+        delivered.receipt.done()
 
     def _settle(self, delivered: Delivered) -> None:
         delivered.receipt.done()
@@ -364,6 +372,10 @@ class SessionActor(pykka.ThreadingActor):
     ) -> None:
         if error is not None:
             self._log.warning("session.logout_unconfirmed", error=type(error).__name__)
+            if isinstance(command, e.Logout):
+                detail = "WhatsApp did not confirm the log-out; the link is kept"
+                self._refuse(Refusal("unconfirmed", detail, 503, retry_after=5), delivered)
+                return
         confirmed = error is None
         self._note(Unlinked(reason="command", confirmed=confirmed), delivered.envelope.id)
         if self._recorder.state.state is S.READY:
@@ -480,6 +492,10 @@ class SessionActor(pykka.ThreadingActor):
             return
         watermark = self._recorder.outbox.watermark
         since = watermark - OVERLAP if watermark else self._recorder.state.linked_at
+        if since is not None:
+            # Of what is older the log has forgotten whether it was recorded.
+            kept = timedelta(days=self._parts.settings.message_days)
+            since = max(since, self._parts.clock.now() - kept)
         self._receiver.begin()
         self._parts.loop.run(
             browser.messages_since(since, CATCH_UP),
@@ -526,7 +542,10 @@ class SessionActor(pykka.ThreadingActor):
             )
             return
         for waiting in pending:
-            send = codec.payload_of(waiting.envelope)
+            try:
+                send = codec.payload_of(waiting.envelope)
+            except codec.Undecodable:
+                continue  # It goes to the dead letters when its turn comes.
             if isinstance(send, Send) and self._sender.expire(send, waiting.envelope.id):
                 self._parts.loop.run(
                     wire.discard(waiting.position), then=lambda _: None, failed=lambda _: None

@@ -200,7 +200,7 @@ class NatsInbox:
         self, envelope: Envelope, message: Msg, to: Callable[[Delivered], None]
     ) -> tuple[str, float]:
         receipt = _Receipt(self._loop)
-        to(Delivered(envelope, receipt))
+        to(Delivered(message.subject, envelope, receipt))
         for _ in range(int(GIVE_UP / STILL_AT_IT)):
             finished, _ = await asyncio.wait({receipt.word}, timeout=STILL_AT_IT)
             if finished:

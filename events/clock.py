@@ -67,6 +67,11 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def pause(seconds: float) -> None:
+    """Block this thread for a while. For programs of a terminal only, never in an actor."""
+    time.sleep(seconds)
+
+
 def epoch(seconds: float) -> datetime:
     """Turn seconds since 1970 into an aware time."""
     return datetime.fromtimestamp(seconds, UTC)

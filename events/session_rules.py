@@ -214,7 +214,7 @@ def decide(
         ) as command:
             return _obey(session, command, now)
         case e.RefreshQr():
-            return _refresh(session)
+            return _refresh(session, now)
         case fact:
             return _note(session, identity, fact, now, policy)
 
@@ -267,11 +267,11 @@ def _run(session: Session, reason: str, now: datetime) -> Events:
     return ()
 
 
-def _refresh(session: Session) -> Events:
+def _refresh(session: Session, now: datetime) -> Events:
     if session.state in {S.AUTHENTICATED, S.READY, S.OFFLINE}:
         raise Refusal("linked", "the session is linked; there is no code to show")
-    if session.state in AT_REST:
-        return (e.Queued(reason="refresh_qr"),)
+    if session.state in AT_REST | {S.SUSPENDED, S.BLOCKED}:
+        return _run(session, "refresh_qr", now)
     return ()
 
 

@@ -74,7 +74,7 @@ class Server:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 cwd=self.home,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one C call, no locks
+                preexec_fn=_die_with_parent,
             )
 
     def wait_until_up(self, patience: float = _BOOT) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import segno
 from pydantic import JsonValue
 
+from events.clock import pause
 from gateway.cli.service import CannotDo, Json, Service
 
 PAUSE = 1.0
@@ -63,7 +64,7 @@ def link(service: Service, user: str, bot: str, *, patience: float, say: Say, sh
             last_word = word
             if time.monotonic() > give_up:
                 raise CannotDo(f"not linked after {patience:.0f} s; the session goes on waiting")
-            time.sleep(PAUSE)
+            pause(PAUSE)
             data = _data(service.call(http, "GET", f"/api/sessions/{user}/{bot}"))
 
 

@@ -13,6 +13,7 @@ from actors.session import SessionActor
 from events import session_events as e
 from events.live import Refused
 from events.message import Send
+from events.pool import Create
 from events.subjects import SessionId
 from tests.actors.world import World, a_world
 
@@ -88,6 +89,16 @@ def test_limits_hold_across_two_racing_pools(tmp_path: Path) -> None:
 
         one.until(lambda: len(refusals(one)) + len(refusals(two)) == 15)
         assert one.kinds().count("session.registered") == 5
+
+
+def test_a_create_is_for_the_user_of_its_subject_whatever_it_says_of_itself(
+    tmp_path: Path,
+) -> None:
+    with a_world(tmp_path) as world:
+        world.wire.create(SessionId("mallory", "bot"), Create(bot="bot"), says="ann.bot")
+
+        world.wait_for(SessionId("mallory", "bot"), "registered")
+        assert world.envelopes(SessionId("ann", "bot"), "registered") == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), asyncio.CancelledError()])

@@ -244,6 +244,18 @@ def test_a_logout_unlinks_at_whatsapp_before_the_profile_goes(world: World) -> N
     world.until(lambda: [n for _, n in world.wire.notices if isinstance(n, Settled)])
 
 
+def test_a_log_out_that_nobody_can_confirm_keeps_the_link(world: World) -> None:
+    world.linked(ANN)
+    world.wire.command(ANN, e.Stop())
+    world.wait_for(ANN, "stopped")
+
+    world.wire.command(ANN, e.Logout())
+
+    world.until(lambda: [n for _, n in world.wire.notices if isinstance(n, Refused)])
+    assert world.state(ANN).linked
+    assert world.envelopes(ANN, "logged_out") == []
+
+
 def test_a_deleted_session_leaves_nothing_and_its_versions_go_on(world: World) -> None:
     world.linked(ANN)
     world.send(ANN, "m1")

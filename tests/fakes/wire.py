@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.inbox import Asked, Delivered, Inbox, Pending
-from events import asks, codec
+from events import asks, codec, subjects
 from events.clock import utc_now
 from events.envelope import Envelope, Payload
 from events.live import LiveNotice
@@ -127,14 +127,22 @@ class FakeWire:
 
     # --- what tests do ----------------------------------------------------------
 
-    def create(self, session: SessionId, payload: Payload) -> Envelope:
-        """Put a create into the shared queue."""
+    def create(self, session: SessionId, payload: Payload, says: str | None = None) -> Envelope:
+        """Put a create into the shared queue; `says` is whom the envelope claims to be about."""
         envelope = _seal(payload, session)
+        if says is not None:
+            envelope = envelope.model_copy(update={"subject": says})
         assert self.creates is not None
         creates = self.creates
 
         def deliver() -> None:
-            creates(Delivered(envelope, FakeReceipt(envelope, self, deliver)))
+            creates(
+                Delivered(
+                    subjects.create_command(session.user),
+                    envelope,
+                    FakeReceipt(envelope, self, deliver),
+                )
+            )
 
         deliver()
         return envelope
@@ -145,7 +153,13 @@ class FakeWire:
 
         def deliver() -> None:
             if not ear.closed:
-                ear.control(Delivered(envelope, FakeReceipt(envelope, self, deliver)))
+                ear.control(
+                    Delivered(
+                        subjects.session_command(session, "any"),
+                        envelope,
+                        FakeReceipt(envelope, self, deliver),
+                    )
+                )
 
         deliver()
         return envelope
@@ -174,7 +188,9 @@ class FakeWire:
                 if first and word != "later":
                     wire.redeliver(session)
 
-        ear.sends(Delivered(envelope, Once(envelope, self, lambda: None)))
+        ear.sends(
+            Delivered(subjects.send_command(session), envelope, Once(envelope, self, lambda: None))
+        )
 
     async def ask(self, session: SessionId, query: asks.Query, **fields: Any) -> asks.Answer:
         """Ask a session's owner and wait for the answer."""

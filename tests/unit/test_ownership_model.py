@@ -65,6 +65,9 @@ def _loop() -> Iterator[None]:
     Owners.loop.stop()
 
 
+SUBJECT = "wa.cmd.outbox.ann.bot.send"
+
+
 class Broker(MemoryLog):
     """The log in memory, as forgetful of ids as JetStream, whose timed-out writes can land late."""
 
@@ -428,7 +431,7 @@ class Owners(RuleBasedStateMachine):
         owner = self._one(index, [owner for owner in self.owners if owner.gate])
         waiting = self._waiting()
         key = waiting[number % len(waiting)]
-        delivered = Delivered(self.commands[key], Receipt(self, key))
+        delivered = Delivered(SUBJECT, self.commands[key], Receipt(self, key))
         alive = self._as(owner, lambda: owner.sender.deliver(delivered), fault)
         if alive and answer and owner.calls:
             self._work(owner, answer)
@@ -626,7 +629,7 @@ def outcome_of(machine: Owners, key: str) -> str | None:
 
 def bring(machine: Owners, key: str, how: str) -> None:
     [owner] = machine.owners
-    owner.sender.deliver(Delivered(machine.commands[key], Receipt(machine, key)))
+    owner.sender.deliver(Delivered(SUBJECT, machine.commands[key], Receipt(machine, key)))
     if owner.calls:
         machine._work(owner, how)  # the page takes its turn
         machine._hear(owner, "none")
@@ -672,7 +675,7 @@ def test_receipts_that_overtake_the_answer_are_kept_in_any_order(
     world: Owners, acks: tuple[int, ...]
 ) -> None:
     [owner] = world.owners
-    owner.sender.deliver(Delivered(world.commands["one"], Receipt(world, "one")))
+    owner.sender.deliver(Delivered(SUBJECT, world.commands["one"], Receipt(world, "one")))
     wa_id = owner.calls[0].wa_id
 
     for ack in acks:
@@ -697,7 +700,7 @@ def test_a_send_that_cannot_be_read_goes_to_the_dead_letters(world: Owners, word
     bad = good.model_copy(update={"data": good.data | BAD_SENDS[word]})
     receipt = Buried()
 
-    owner.sender.deliver(Delivered(bad, receipt))
+    owner.sender.deliver(Delivered(SUBJECT, bad, receipt))
 
     assert receipt.reasons == [f"wa.command.send.v1: bad or missing {next(iter(BAD_SENDS[word]))}"]
     assert not owner.calls

@@ -48,6 +48,8 @@ MAY_IMPORT = {
 OURS = {*MAY_IMPORT, "tests", "deploy"}
 
 READ_SIDE = {"read", "views"}
+# `wa rebuild` runs a rebuild itself: it works where no projector does.
+COMMAND_LINE = READ_SIDE | {"rebuild", "models"}
 """What the gateway may import of the projections: asking, and the answers."""
 
 CLOCK = Path("events/clock.py")
@@ -124,7 +126,8 @@ def test_the_gateway_imports_the_read_side_of_the_projections_only() -> None:
         for path in product()
         if path.parts[0] == "gateway"
         for name in imports(path)
-        if name.startswith("projections.") and name.split(".")[1] not in READ_SIDE
+        if name.startswith("projections.")
+        and name.split(".")[1] not in (COMMAND_LINE if "cli" in path.parts else READ_SIDE)
     ]
 
     assert strangers == []

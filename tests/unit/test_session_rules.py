@@ -350,10 +350,10 @@ authenticated  -       queued  stopped logged_out removed queued           queue
 ready          -       queued  stopped logged_out removed queued           queued           409      409
 offline        -       queued  stopped logged_out removed queued           queued           409      409
 backing_off    queued  queued  stopped logged_out removed recovered+queued recovered+queued 409      -
-suspended      503     503     stopped logged_out removed recovered+queued recovered+queued 409      -
+suspended      503     503     stopped logged_out removed recovered+queued recovered+queued 409      503
 parked         queued  queued  stopped logged_out removed queued           queued           queued   queued
 resting        queued  queued  stopped logged_out removed queued           queued           409      queued
-blocked        409     409     stopped logged_out removed queued           queued           409      -
+blocked        409     409     stopped logged_out removed queued           queued           409      409
 stopped        queued  queued  -       logged_out removed queued           queued           409      queued
 logged_out     queued  queued  -       -          removed queued           queued           409      queued
 removed        404     404     404     404        404     404              404              404      404

@@ -15,7 +15,7 @@ ARGS ?=
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test check lint format types imports faults load soak bench setup setup-test clean distclean
+.PHONY: help demo up doctor test check lint format types imports faults setup setup-test clean distclean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -54,15 +54,6 @@ format: setup-test ## Mend the style
 
 faults: setup-test ## Kill everything, again and again; nothing may be lost or doubled (EXPERIMENT=name SEED=n)
 	@$(PYTHON) -m tests.faults $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEED),--seed $(SEED)) $(ARGS)
-
-load: setup-test ## Many sessions at once against the simulator (minutes)
-	@$(PYTEST) tests/load -s $(ARGS)
-
-bench: setup-test ## Measure: latency, throughput, memory; prints the table in the README
-	@$(PYTHON) -m tests.load.bench $(ARGS)
-
-soak: setup-test ## Run for long and watch memory, handles and lag (SOAK=minutes)
-	@$(PYTEST) tests/soak -s $(ARGS)
 
 setup:
 	@python3 deploy/setup.py run

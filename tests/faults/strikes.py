@@ -166,9 +166,11 @@ async def owner_replaced(run: Run, _number: int) -> Struck:
     new = "b" if was == "a" else "a"
     old.freeze()
     # It is another machine: the browsers there are gone, a copy of the profiles is here.
-    for browser in site.browsers(None):
-        for process in tree(browser):
-            kill(process)
+    gone = [process for browser in site.browsers(None) for process in tree(browser)]
+    for process in gone:
+        kill(process)
+    # Until the last of them has ended, files still change under the copy.
+    await asyncio.to_thread(psutil.wait_procs, gone, 5)
     await asyncio.to_thread(_copied, site.profiles(was), site.profiles(new))
     site.parts["node"] = node = site.node(new)
     node.start()

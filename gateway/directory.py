@@ -10,7 +10,7 @@ from events.session import EXISTING, WORDS, State
 from events.session_events import Totals
 from events.subjects import SessionId
 from gateway.outcomes import REMEMBERED, Head, Outcomes
-from gateway.problems import not_found
+from gateway.problems import Problem, not_found
 from projections.read import ReadModels
 from projections.views import SessionView
 
@@ -19,6 +19,10 @@ PATIENCE = 0.5
 
 SULK = 5.0
 """Seconds not to wait at all after that was in vain: the projection stands still."""
+
+
+ANEW = 1_000
+"""Events by which the read models may be behind and their no is still believed."""
 
 
 class Directory:
@@ -45,7 +49,7 @@ class Directory:
             view = None if pair is None else await self.view(pair)
         if view is None:
             self._pairs.pop(joined, None)
-            raise not_found(joined)
+            raise await self._missing(joined)
         self._pairs[joined] = SessionId(view.user, view.bot)
         self._pairs.move_to_end(joined)
         if len(self._pairs) > REMEMBERED:
@@ -56,8 +60,18 @@ class Directory:
         """Look a session up by its two halves; raises Problem 404."""
         view = await self.view(session)
         if view is None:
-            raise not_found(session.joined)
+            raise await self._missing(session.joined)
         return view
+
+    async def _missing(self, joined: str) -> Problem:
+        """Say that there is no such session, unless that cannot be told right now."""
+        for health in await self._reads.health():
+            # After a FLUSHALL there is nothing yet; a no would be believed for good.
+            begun = health.position > 0
+            if health.lag and (not begun or health.lag > ANEW):
+                detail = "The read models are being built anew; try again."
+                return Problem(503, "rebuilding", detail, retry_after=1)
+        return not_found(joined)
 
     async def view(self, session: SessionId) -> SessionView | None:
         """Look a session up; None if there is none, or none any more."""

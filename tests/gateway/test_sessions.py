@@ -17,6 +17,7 @@ from events.session_events import Restart, Stop
 from events.subjects import SessionId
 from gateway import lifecycle
 from gateway.commands import STATUS_OF
+from projections.views import ProjectionHealth
 from tests.gateway.conftest import Running
 from tests.gateway.node import IN_A_MINUTE, NUMBER, ScriptedNode
 from tests.gateway.reads import FakeReads
@@ -415,3 +416,25 @@ async def test_an_id_that_passes_to_another_pair_leads_to_that_one(
 
     assert shown.json()["data"]["plubotId"] == "c"
     assert again.json()["data"]["plubotId"] == "b-c"
+
+
+@pytest.mark.parametrize(
+    ("position", "lag", "status"),
+    [(0, 120, 503), (500, 5_000, 503), (500, 3, 404), (0, 0, 404), (500, None, 404)],
+    ids=["flushed", "far behind", "a moment behind", "nothing happened ever", "the log is away"],
+)
+async def test_models_that_are_built_anew_do_not_say_that_there_is_no_session(
+    http: httpx.AsyncClient, reads: FakeReads, position: int, lag: int | None, status: int
+) -> None:
+    reads.projections = [
+        ProjectionHealth(
+            projection="sessions", position=position, lag=lag, updated=None, stopped=None
+        )
+    ]
+
+    shown = await http.get("/api/sessions/user-one/status")
+    send = {"sessionId": "user-one", "to": NUMBER, "message": "hi"}
+    sent = await http.post("/api/messages/send", json=send)
+
+    assert (shown.status_code, sent.status_code) == (status, status)
+    assert ("retry-after" in sent.headers) is (status == 503)

@@ -39,7 +39,7 @@ from events.settings import Role, Settings
 from events.subjects import SessionId
 from projections.read import RedisReadModels
 from tests.faults.evidence import Entry, Evidence, Ledger, Logged, OnPhone, Row
-from tests.simulator.phone import Phone
+from tests.simulator.phone import Phone, PhoneError
 from tests.simulator.process import Simulator
 
 ROOT = Path(__file__).parents[2]
@@ -281,7 +281,8 @@ class Site:
         body = {"userId": session.user, "plubotId": session.bot}
 
         async def scanned() -> bool:
-            with contextlib.suppress(httpx.HTTPError):
+            # A code may have been replaced by the time it is scanned.
+            with contextlib.suppress(httpx.HTTPError, PhoneError):
                 await self.http.post("/api/sessions/create", json=body)
                 answer = await self.http.get(f"/api/qr/{session.user}/{session.bot}")
                 if answer.is_success and answer.json().get("qr"):

@@ -178,6 +178,22 @@ class NatsInbox:
         except codec.Undecodable as error:
             await _bury(js, message, str(error))
             return
+        try:
+            await self._settle(js, envelope, message, to, gated)
+        except asyncio.CancelledError:
+            # Closed with a command in hand: whoever owns the session now gets it at once.
+            with contextlib.suppress(*AWAY):
+                await message.nak()
+            raise
+
+    async def _settle(
+        self,
+        js: JetStreamContext,
+        envelope: Envelope,
+        message: Msg,
+        to: Callable[[Delivered], None],
+        gated: bool,
+    ) -> None:
         while True:
             word, delay = await self._hand_over(envelope, message, to)
             if word == "done":
@@ -263,7 +279,10 @@ class NatsWire:
             # Made anew, so that what an earlier owner had in hand comes again at once.
             with contextlib.suppress(js_errors.NotFoundError):
                 await self._js.delete_consumer(subjects.COMMANDS, name)
-            await self._js.add_consumer(subjects.COMMANDS, _config(name, family))
+            # One in hand at most: an owner that does not know yet that it lost the session
+            # pulls here as well, and what it takes must not be overtaken.
+            config = _config(name, family, in_hand=1)
+            await self._js.add_consumer(subjects.COMMANDS, config)
 
         await remake()
         pull = await self._js.pull_subscribe_bind(consumer=name, stream=subjects.COMMANDS)
@@ -365,14 +384,14 @@ class NatsWire:
         await self._js.purge_stream(subjects.EVENTS, subject=subjects.message_family(session))
 
 
-def _config(name: str, family: str) -> ConsumerConfig:
+def _config(name: str, family: str, in_hand: int = 1_000) -> ConsumerConfig:
     return ConsumerConfig(
         durable_name=name,
         filter_subject=family,
         ack_policy=AckPolicy.EXPLICIT,
         deliver_policy=DeliverPolicy.ALL,
         ack_wait=ACK_WAIT,
-        max_ack_pending=1_000,
+        max_ack_pending=in_hand,
     )
 
 

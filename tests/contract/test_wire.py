@@ -24,10 +24,10 @@ SESSION = SessionId("ann", "bot")
 
 
 class Node:
-    """A wire, and what its inbox brought; each command is settled at once."""
+    """A wire, and what its inbox brought; each command is settled at once, or never."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, *, settles: bool = True) -> None:
+        self.client, self.settles = client, settles
         self.wire = NatsWire(client, "test")
         self.brought: asyncio.Queue[str] = asyncio.Queue()
         self.inbox: Inbox | None = None
@@ -39,7 +39,8 @@ class Node:
 
         def bring(delivered: Delivered) -> None:
             loop.call_soon_threadsafe(self.brought.put_nowait, delivered.envelope.id)
-            delivered.receipt.done()
+            if self.settles:
+                delivered.receipt.done()
 
         self.inbox = await self.wire.open_inbox(
             SESSION, control=lambda _: None, sends=bring, asked=lambda _: None
@@ -120,5 +121,24 @@ async def test_what_went_to_a_dead_connection_is_not_overtaken(node: Node) -> No
 
     node.wire.renew()
     node.gate(True)
+
+    assert [await node.next(), await node.next()] == ["first", "second"]
+
+
+async def test_what_an_owner_takes_that_lost_the_session_is_not_overtaken(node: Node) -> None:
+    stale = Node(node.client, settles=False)
+    await stale.open()
+    assert node.inbox is not None
+    node.inbox.close()
+    await node.open()
+    await node.send("first")
+    await node.send("second")
+
+    stale.gate(True)
+    assert await stale.next() == "first"
+    node.gate(True)
+    # It learns of its loss when it wants to write, and closes.
+    assert stale.inbox is not None
+    stale.inbox.close()
 
     assert [await node.next(), await node.next()] == ["first", "second"]

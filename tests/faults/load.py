@@ -83,11 +83,14 @@ class Load:
         finally:
             self._hushed.discard(session)
 
-    async def flows(self, sessions: list[SessionId], since: float, seconds: float) -> bool:
-        """Wait until some of these sessions has sent again; False if none did in time."""
+    async def flows(
+        self, sessions: list[SessionId], since: float, seconds: float, *, every: bool = False
+    ) -> bool:
+        """Wait until some (or each) of these has sent again; False if that was not in time."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
-            if any(self.flowed.get(session.joined, 0) > since for session in sessions):
+            flowing = [self.flowed.get(session.joined, 0) > since for session in sessions]
+            if all(flowing) if every else any(flowing):
                 return True
             await asyncio.sleep(0.05)
         return False

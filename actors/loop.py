@@ -25,6 +25,10 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="asyncio", daemon=True)
+        # Taken for the moment of handing over only: what is handed over before the
+        # stop is seen by it, and nothing is handed to a loop that will never run it.
+        self._handing_over = threading.Lock()
+        self._stopping = False
 
     def start(self) -> None:
         """Start the thread."""
@@ -59,7 +63,10 @@ class LoopThread:
             else:
                 failed(LoopStopped(repr(error)))
 
-        asyncio.run_coroutine_threadsafe(work, self.loop).add_done_callback(done)
+        try:
+            self._hand_over(work).add_done_callback(done)
+        except LoopStopped as stopped:
+            failed(stopped)
 
     def wait(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run `work` and block this thread until it ends. Only for an actor's own append.
@@ -67,11 +74,18 @@ class LoopThread:
         Raises what `work` raises; LoopStopped if it was cancelled; TimeoutError
         after `timeout` seconds, and the work goes on.
         """
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        future = self._hand_over(work)
         try:
             return future.result(timeout)
         except concurrent.futures.CancelledError:
             raise LoopStopped from None
+
+    def _hand_over(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        with self._handing_over:
+            if self._stopping:
+                work.close()
+                raise LoopStopped
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def call(self, function: Callable[[], None]) -> None:
         """Run a plain function on the loop thread, soon."""
@@ -89,6 +103,8 @@ class LoopThread:
                     task.cancel()
                 await asyncio.wait(tasks, timeout=0.2)
 
+        with self._handing_over:
+            self._stopping = True
         asyncio.run_coroutine_threadsafe(unwind(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)

@@ -191,3 +191,5 @@ def a_world(home: Path, **knobs: object) -> Iterator[World]:
     finally:
         pykka.ActorRegistry.stop_all(timeout=PATIENCE)
         world.loop.stop()
+        # One that its pool began in the moment of the end finds no loop, and ends.
+        world.until(lambda: pykka.ActorRegistry.stop_all(timeout=PATIENCE) == [])

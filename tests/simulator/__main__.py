@@ -22,7 +22,7 @@ start; pin it in Chromium with --ignore-certificate-errors-spki-list.
 
 examples:
   python -m tests.simulator --port 8443 --data data/sandbox/simulator
-  python -m tests.simulator --port 0 --data /tmp/sim --config '{"qr_ttl": 5, "ack_ms": [5, 20, 40]}'
+  python -m tests.simulator --port 0 --data data/sim --config '{"qr_ttl": 5, "ack_ms": [5, 20, 40]}'
 """
 
 

@@ -45,7 +45,7 @@ https://127.0.0.1.evil.com:8443  another name
 https://127.0.0.1@evil.com:8443  a user, and another name
 https://[::2]:8443               another machine
 127.0.0.1:8443                   no scheme
-file:///tmp/page                 no scheme for this
+file:///some/page                no scheme for this
 https://:8443                    no host
 """
 

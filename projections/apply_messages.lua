@@ -7,15 +7,21 @@
 -- Entries are hashes beside the row, <row>:m:<entry>. They are not declared as
 -- keys, because trimming finds their names here; the hash tag keeps them in the
 -- row's slot, which is all that a cluster asks for.
+--
+-- Only values are written, never increments. Of a transaction that a power cut
+-- halved, Redis 7 drops the half from memory and leaves it in its file, open; the
+-- next start runs it together with what was written after it.
 
 local row, history = KEYS[1], KEYS[2]
 local events, bound = cjson.decode(ARGV[1]), tonumber(ARGV[2])
-local held = redis.call('HMGET', row, 'version', 'state', 'born', 'message_version', 'message_position', 'counted')
+local held = redis.call('HMGET', row, 'version', 'state', 'born', 'message_version', 'message_position', 'counted',
+    'received', 'sent', 'failed')
 local known, removed = held[1], held[2] == 'removed'
 local born = tonumber(held[3] or '0')
 local version = tonumber(held[4] or '0')
 local position = tonumber(held[5] or '0')
 local counted = tonumber(held[6] or '0')
+local totals = { received = tonumber(held[7] or '0'), sent = tonumber(held[8] or '0'), failed = tonumber(held[9] or '0') }
 local WORDS = { [0] = 'queued', 'sent', 'delivered', 'read', 'played' }
 
 local function merge(event)
@@ -61,7 +67,7 @@ for i, event in ipairs(events) do
     else
         merge(event)
         if event.counts and event.version > counted then
-            redis.call('HINCRBY', row, event.counts, 1)
+            totals[event.counts] = totals[event.counts] + 1
         end
         version, position, applied = event.version, event.position, event
         answers[i] = 'applied'
@@ -69,7 +75,8 @@ for i, event in ipairs(events) do
 end
 
 if applied then
-    redis.call('HSET', row, 'message_version', version, 'message_position', position, 'last_message', applied.at)
+    redis.call('HSET', row, 'message_version', version, 'message_position', position, 'last_message', applied.at,
+        'received', totals.received, 'sent', totals.sent, 'failed', totals.failed)
     local over = redis.call('ZCARD', history) - bound
     if over > 0 then
         for _, entry in ipairs(redis.call('ZRANGE', history, 0, over - 1)) do

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from actors.browser.launcher import PyppeteerBrowser, PyppeteerLauncher
 from actors.browser.options import BrowserOptions, Deadlines
-from actors.browser.protocol import Browser, Launcher, QrShown, Sighting, StateSeen
+from actors.browser.protocol import Browser, Launcher, PageTimeout, QrShown, Sighting, StateSeen
 from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
 from tests.simulator.phone import Phone
 
@@ -334,6 +334,10 @@ class ChromiumWorld(World):
 
     async def hang(self, page: Page) -> None:
         await self.phone.hang(ME)
+        # The word has to reach the page first, which a question may overtake.
+        with contextlib.suppress(PageTimeout):
+            while await page.browser.status():
+                pass
 
 
 def fake(page: Page) -> FakeBrowser:

@@ -269,6 +269,30 @@ async def test_redis_and_nats_may_go_and_come_back(
             await here.agrees_with(author)
 
 
+async def test_a_transaction_that_redis_kept_half_of_counts_nothing_twice(
+    nats_url: str, own_redis: RedisServer
+) -> None:
+    """Redis 7 leaves the front of a cut transaction in its file, and a later start runs it."""
+    async with world(nats_url, own_redis.port) as here:
+        author = here.author()
+        async with here.projecting():
+            await author.live()
+            for n in range(5):
+                await author.receive(f"in-{n}")
+            await author.send("out-1")
+            await here.caught_up()
+
+        own_redis.kill()
+        _cut_before(own_redis, b"message_version")
+        own_redis.start()
+        async with here.projecting():
+            await here.caught_up()
+        own_redis.kill()
+        own_redis.start()
+
+        await here.agrees_with(author)
+
+
 async def test_a_log_that_was_replaced_is_projected_anew(nats_url: str, redis_port: int) -> None:
     async with world(nats_url, redis_port) as here:
         js = here.client.jetstream()
@@ -450,6 +474,13 @@ async def _always_there(here: World, number: int) -> None:
         views = await here.read.sessions()
         assert [view.state for view in views] == ["ready"] * number
         await asyncio.sleep(0.01)
+
+
+def _cut_before(server: RedisServer, words: bytes) -> None:
+    """End the append-only file in the middle of the last command that has these words."""
+    (file,) = server.home.rglob("*.incr.aof")
+    held = file.read_bytes()
+    file.write_bytes(held[: held.rindex(words)])
 
 
 def _received(wa_id: str) -> m.Received:

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from actors.machine.ports import free_port
+
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _BOOT = 15.0
@@ -27,13 +29,6 @@ _BOOT = 15.0
 
 class DidNotStart(Exception):
     """A server for the tests is missing or does not come up."""
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def binary(name: str) -> str:

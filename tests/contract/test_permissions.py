@@ -20,6 +20,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
+from actors.machine.ports import free_port
 from events import connection, streams, subjects
 from events.log import JetStreamLog
 from events.settings import Role, Settings
@@ -43,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.NatsSe
     home = tmp_path_factory.mktemp("a folder with spaces")
     conf = home / "nats.conf"
     conf.write_text(with_tenant(CONF.read_text()))
-    port = services.free_port()
+    port = free_port()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("WA_NATS_PORT", str(port))
         environment.setenv("WA_NATS_STORE", json.dumps(str(home / "store")))

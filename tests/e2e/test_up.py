@@ -22,8 +22,8 @@ import httpx
 import psutil
 import pytest
 
+from actors.machine.ports import free_port
 from actors.machine.secrets import Passwords
-from tests import services
 from tests.simulator.process import simulator
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
@@ -395,7 +395,7 @@ def test_without_redis_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_a_nats_of_somebody_else_that_is_away_is_named(tmp_path: Path) -> None:
-    port = services.free_port()
+    port = free_port()
 
     line = failed(tmp_path, NATS_URL=f"nats://user:secret@127.0.0.1:{port}")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from actors.machine.ports import free_port
 from events.settings import Settings
 from gateway.auth import admin_key
-from tests.services import free_port
 
 NOWHERE = {"NATS_URL": "nats://127.0.0.1:9", "REDIS_HOST": "127.0.0.1", "REDIS_PORT": "9"}
 

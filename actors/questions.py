@@ -10,9 +10,11 @@ from typing import cast
 from pydantic import JsonValue
 
 from actors.browser.protocol import (
+    Addresses,
     Browser,
     BrowserError,
     Chat,
+    Group,
     MessageSeen,
     PageGone,
     PageStatus,
@@ -22,6 +24,9 @@ from actors.inbox import Asked
 from events import codec
 
 Json = dict[str, JsonValue]
+
+LARGEST = 1_900_000
+"""Bytes of an answer; nats.conf takes 2 MB in one message."""
 
 
 class BadQuestion(Exception):
@@ -39,7 +44,12 @@ class Reply:
 async def answer(browser: Browser, asked: Asked) -> Reply:
     """Ask the page and encode what it says; a failure is an answer too."""
     try:
-        return Reply(codec.answer(await _look(browser, asked)), page_works=True)
+        raw = codec.answer(await _look(browser, asked))
+        if len(raw) > LARGEST:
+            # The broker would refuse it, and whoever asked would hear nothing at all.
+            detail = "the answer is too large; ask for fewer"
+            return Reply(codec.answer_error("too_large", detail, 413), page_works=True)
+        return Reply(raw, page_works=True)
     except BadQuestion as error:
         return Reply(codec.answer_error("bad_question", str(error), 400), page_works=None)
     except PageTimeout:
@@ -65,6 +75,10 @@ async def _look(browser: Browser, asked: Asked) -> Json | list[JsonValue]:
             number = _needed(question.number, "number")
             known = await browser.check_number(number)
             return {"exists": known is not None, "id": known}
+        case "groups":
+            return [_plain(group) for group in await browser.groups()]
+        case "addresses":
+            return _plain(await browser.addresses(_needed(question.chat, "chat")))
         case "seen":
             await browser.mark_seen(_needed(question.chat, "chat"))
             return {"seen": True}
@@ -85,7 +99,7 @@ def _needed(value: str | None, field: str) -> str:
     return value
 
 
-def _plain(thing: PageStatus | Chat | MessageSeen) -> Json:
+def _plain(thing: PageStatus | Chat | MessageSeen | Group | Addresses) -> Json:
     fields = asdict(thing)
     plain = {k: v.isoformat() if isinstance(v, datetime) else v for k, v in fields.items()}
     return cast("Json", plain)

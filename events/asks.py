@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import JsonValue
 
@@ -19,18 +19,10 @@ Query = Literal[
     "typing",
     "screenshot",
     "pairing-code",
+    "groups",
+    "addresses",
 ]
-QUERIES: tuple[Query, ...] = (
-    "qr",
-    "status",
-    "chats",
-    "messages",
-    "check-number",
-    "seen",
-    "typing",
-    "screenshot",
-    "pairing-code",
-)
+QUERIES: tuple[Query, ...] = get_args(Query)
 
 
 class Question(Payload):

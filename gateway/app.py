@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from events.settings import Settings
-from gateway import docs, health, messages, metrics, qr, sessions, websocket
+from gateway import chats, docs, health, messages, metrics, qr, sessions, websocket
 from gateway.access import Access, where
 from gateway.auth import Auth
 from gateway.bodies import Bodies
@@ -66,6 +66,8 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     app.state.health = watch
     app.state.metrics = numbers
     for router in (
+        # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
+        chats.router,
         sessions.router,
         qr.router,
         messages.router,

@@ -24,8 +24,10 @@ from actors.browser.options import BrowserOptions
 from actors.browser.page import WhatsAppPage, page_script
 from actors.browser.profile import Profile
 from actors.browser.protocol import (
+    Addresses,
     Chat,
     Gone,
+    Group,
     LaunchFailed,
     LoggedOut,
     MessageSeen,
@@ -38,7 +40,9 @@ from actors.browser.protocol import (
     Sighting,
 )
 from actors.browser.sightings import (
+    ADDRESSES,
     CHATS,
+    GROUPS,
     MAYBE_MESSAGE,
     MAYBE_TEXT,
     MESSAGES,
@@ -256,6 +260,14 @@ class PyppeteerBrowser:
         """Return the WhatsApp id behind a chat id or number, or None where there is none."""
         chat = number if "@" in number else f"{number}@c.us"
         return await self._ask(MAYBE_TEXT, "checkNumber", chat)
+
+    async def groups(self) -> list[Group]:
+        """List the groups this account is a member of, by id."""
+        return await self._ask(GROUPS, "groups")
+
+    async def addresses(self, contact: str) -> Addresses:
+        """Return both addresses of a contact, given either."""
+        return await self._ask(ADDRESSES, "addresses", contact)
 
     async def mark_seen(self, chat: str) -> None:
         """Mark a chat as read."""

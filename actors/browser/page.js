@@ -344,6 +344,26 @@
       return found && outward(found.wid);
     },
 
+    // Members are asked for by WhatsApp itself when a group is opened; until then a
+    // group in the list may be without them.
+    groups: async () => {
+      const groups = wa().ChatStore.getModelsArray().filter((chat) => chat.id.isGroup());
+      const found = groups.map((chat) => ({
+        id: bare(chat.id),
+        name: attempt(() => chat.groupMetadata.subject) || chat.name || chat.formattedTitle || null,
+        members: attempt(() => chat.groupMetadata.participants.getModelsArray().map((one) => outward(one.id))) ?? [],
+      }));
+      return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+    },
+
+    addresses: async (id) => {
+      const wid = WPP.util.createWid(id);
+      // A phone whose LID this page has not met yet: WhatsApp tells it with the answer.
+      if (!wid.isLid() && !lidOf(wid)) await WPP.contact.queryWidExists(id);
+      const [phone, lid] = wid.isLid() ? [phoneOf(wid), wid] : [wid, lidOf(wid)];
+      return { phone: phone && bare(phone), lid: lid && bare(lid) };
+    },
+
     markSeen: async (id) => {
       const chat = known(id);
       if (chat) await WPP.chat.markIsRead(chat.id);

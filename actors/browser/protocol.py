@@ -192,6 +192,23 @@ class Chat:
     at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group this account is a member of; `members` are ids as they go out."""
+
+    id: str
+    name: str | None
+    members: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """The two addresses of one account, as far as WhatsApp tells: `…@c.us` and `…@lid`."""
+
+    phone: str | None
+    lid: str | None
+
+
 class Browser(Protocol):
     """One browser process with one WhatsApp page, bound to one profile folder.
 
@@ -248,6 +265,14 @@ class Browser(Protocol):
 
     async def check_number(self, number: str) -> str | None:
         """Return the WhatsApp id behind a chat id or number, or None where there is none."""
+        ...
+
+    async def groups(self) -> list[Group]:
+        """List the groups this account is a member of, by id."""
+        ...
+
+    async def addresses(self, contact: str) -> Addresses:
+        """Return both addresses of a contact, given either (`…@c.us` or `…@lid`)."""
         ...
 
     async def mark_seen(self, chat: str) -> None:

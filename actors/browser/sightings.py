@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from actors.browser.protocol import (
     AckSeen,
+    Addresses,
     Chat,
+    Group,
     Loading,
     LoggedOut,
     MessageSeen,
@@ -127,6 +129,8 @@ STATUS = TypeAdapter(PageStatus)
 MAYBE_MESSAGE: TypeAdapter[MessageSeen | None] = TypeAdapter(MessageSeen | None)
 MESSAGES = TypeAdapter(list[MessageSeen])
 CHATS = TypeAdapter(list[Chat])
+GROUPS = TypeAdapter(list[Group])
+ADDRESSES = TypeAdapter(Addresses)
 MAYBE_TEXT: TypeAdapter[str | None] = TypeAdapter(str | None)
 TEXT = TypeAdapter(str)
 NOTHING = TypeAdapter(None)

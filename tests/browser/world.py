@@ -234,7 +234,9 @@ class FakeWorld(World):
         return lid
 
     async def group(self, *members: str) -> str:
-        return self.whatsapp.account(ME).chat("120363000000000001@g.us").id
+        chat = self.whatsapp.account(ME).chat("120363000000000001@g.us")
+        chat.name, chat.members = "Friends", [f"{number}@c.us" for number in (ME, *members)]
+        return chat.id
 
     async def unlink(self) -> None:
         self.whatsapp.unlink(ME)

@@ -439,6 +439,28 @@ async def test_typing_and_reading_are_shown(world: World) -> None:
     assert [chat.unread for chat in await page.browser.chats()] == [0]
 
 
+async def test_groups_are_listed_with_their_members(world: World) -> None:
+    group = await world.group(ALICE, BOB)
+    page = await world.linked()
+    wa_id = await world.incoming(ALICE, "hi all", group=group)
+    await page.seen.next(MessageSeen, lambda m: m.wa_id == wa_id)
+
+    [found] = await page.browser.groups()
+
+    assert (found.id, found.name, len(found.members)) == (group, "Friends", 3)
+
+
+async def test_both_addresses_of_a_contact_are_told_from_either(world: World) -> None:
+    lid = await world.lid_chat(ALICE)
+    page = await world.linked()
+
+    by_phone = await page.browser.addresses(TO_ALICE)
+    by_lid = await page.browser.addresses(lid)
+
+    assert (by_phone.phone, by_phone.lid) == (TO_ALICE, lid)
+    assert by_lid == by_phone
+
+
 # --- losing the link ----------------------------------------------------------------
 
 

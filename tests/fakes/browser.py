@@ -28,9 +28,11 @@ from typing import Literal
 
 from actors.browser.protocol import (
     AckSeen,
+    Addresses,
     BrowserError,
     Chat,
     Gone,
+    Group,
     Identity,
     LaunchFailed,
     Loading,
@@ -83,6 +85,7 @@ class FakeChat:
     id: str
     name: str | None = None
     unread: int = 0
+    members: list[str] = field(default_factory=list[str])
     messages: dict[str, MessageSeen] = field(default_factory=dict[str, MessageSeen])
 
     @property
@@ -537,6 +540,22 @@ class FakeBrowser:
         await self._call("check_number")
         chat = number if "@" in number else f"{number}@c.us"
         return None if chat in self.whatsapp.unknown else chat
+
+    async def groups(self) -> list[Group]:
+        """Every group of the account, by id."""
+        await self._call("groups")
+        return [
+            Group(c.id, c.name, c.members)
+            for c in sorted(self._account().chats.values(), key=lambda c: c.id)
+            if c.id.endswith("@g.us")
+        ]
+
+    async def addresses(self, contact: str) -> Addresses:
+        """Every account has both, by the rule of the simulator."""
+        await self._call("addresses")
+        user, _, server = contact.partition("@")
+        number = user.removeprefix("9") if server == "lid" else user
+        return Addresses(f"{number}@c.us", f"9{number}@lid")
 
     async def mark_seen(self, chat: str) -> None:
         """Nothing is unread there afterwards."""

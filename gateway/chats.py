@@ -1,0 +1,187 @@
+"""Routes that look into a session's WhatsApp: its chats, groups, numbers and addresses.
+
+Nothing here is stored or queued: the session's owner asks the page while the
+client waits. What changes something (a receipt, "typing…") changes it at once
+or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import TypeAdapter, ValidationError
+from starlette.responses import Response
+
+from events import asks
+from events.asks import Question
+from events.subjects import SessionId
+from gateway.answers import Answer, answer, errors
+from gateway.chat_answers import (
+    AddressesAnswer,
+    ChatDTO,
+    ChatsAnswer,
+    FoundAddresses,
+    FoundChat,
+    FoundGroup,
+    FoundMessage,
+    FoundNumber,
+    GroupDTO,
+    GroupsAnswer,
+    MessagesAnswer,
+    NumberAnswer,
+    SeenMessageDTO,
+)
+from gateway.ids import SessionKey
+from gateway.parts import Parts, Use
+from gateway.problems import Problem
+from gateway.wire import To, Wire
+
+router = APIRouter(prefix="/api/sessions/{id}", tags=["chats"])
+
+OfPath = Annotated[SessionKey, Path(alias="id")]
+ChatOfPath = Annotated[
+    To, Path(alias="chat", examples=["491701234567@c.us"], description="A chat id, or a number.")
+]
+FOUND = {"Cache-Control": "no-store"}
+"""On every answer of these routes: it holds what people said, or to whom."""
+
+_ERRORS = errors(400, 404, 409, 429, 503)
+_CHATS: TypeAdapter[list[FoundChat]] = TypeAdapter(list[FoundChat])
+_MESSAGES: TypeAdapter[list[FoundMessage]] = TypeAdapter(list[FoundMessage])
+_GROUPS: TypeAdapter[list[FoundGroup]] = TypeAdapter(list[FoundGroup])
+_NUMBER: TypeAdapter[FoundNumber] = TypeAdapter(FoundNumber)
+_ADDRESSES: TypeAdapter[FoundAddresses] = TypeAdapter(FoundAddresses)
+_ANYTHING: TypeAdapter[object] = TypeAdapter(object)
+
+T = TypeVar("T")
+
+
+def _with(model: type[Answer]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"model": model}} | _ERRORS
+
+
+class TypingBody(Wire):
+    """Whether "typing…" shows; WhatsApp itself lets it fade after some seconds."""
+
+    typing: bool = True
+
+
+class ChatDone(Answer):
+    """It was done in the page."""
+
+    session_id: str
+    chat_id: str
+
+
+@router.get("/chats", summary="Chats, newest first", responses=_with(ChatsAnswer))
+async def chats(session_id: OfPath, parts: Use) -> Response:
+    """List the chats that the page holds, with how much of each is unread."""
+    found = await _ask(parts, session_id, "chats", _CHATS)
+    shown = [ChatDTO.of(chat) for chat in found]
+    return answer(ChatsAnswer(session_id=session_id, chats=shown, total=len(shown)), headers=FOUND)
+
+
+@router.get(
+    "/chats/{chat}/messages",
+    summary="The last messages of a chat, oldest first",
+    responses=_with(MessagesAnswer),
+)
+async def messages(
+    session_id: OfPath,
+    chat: ChatOfPath,
+    parts: Use,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
+    """Read them from the page; unlike the history, what was before the link is among them."""
+    question = Question(chat=chat, limit=limit)
+    found = await _ask(parts, session_id, "messages", _MESSAGES, question)
+    body = MessagesAnswer(
+        session_id=session_id,
+        chat_id=chat,
+        messages=[SeenMessageDTO.of(message) for message in found],
+        total=len(found),
+    )
+    return answer(body, headers=FOUND)
+
+
+@router.post("/chats/{chat}/seen", summary="Mark a chat as read", responses=_with(ChatDone))
+async def seen(session_id: OfPath, chat: ChatOfPath, parts: Use) -> Response:
+    """Mark a chat as read; its senders see it, unless the account hides that."""
+    await _ask(parts, session_id, "seen", _ANYTHING, Question(chat=chat))
+    return answer(ChatDone(session_id=session_id, chat_id=chat))
+
+
+@router.post("/chats/{chat}/typing", summary='Show or stop "typing…"', responses=_with(ChatDone))
+async def typing(
+    session_id: OfPath,
+    chat: ChatOfPath,
+    body: Annotated[TypingBody, Body(examples=[{"typing": True}])],
+    parts: Use,
+) -> Response:
+    """Show "typing…" to the other side of a chat, or stop showing it."""
+    question = Question(chat=chat, typing=body.typing)
+    await _ask(parts, session_id, "typing", _ANYTHING, question)
+    return answer(ChatDone(session_id=session_id, chat_id=chat))
+
+
+@router.get("/groups", summary="Groups of the account", responses=_with(GroupsAnswer))
+async def groups(session_id: OfPath, parts: Use) -> Response:
+    """List the groups this account is a member of, with their members."""
+    found = await _ask(parts, session_id, "groups", _GROUPS)
+    shown = [GroupDTO.of(group) for group in found]
+    body = GroupsAnswer(session_id=session_id, groups=shown, total=len(shown))
+    return answer(body, headers=FOUND)
+
+
+@router.get(
+    "/numbers/{number}",
+    summary="Whether a number is on WhatsApp",
+    responses=_with(NumberAnswer),
+)
+async def number(
+    session_id: OfPath,
+    number: Annotated[To, Path(examples=["491701234567"], description="A phone number.")],
+    parts: Use,
+) -> Response:
+    """Ask WhatsApp. A number that is not there is an answer, not an error."""
+    found = await _ask(parts, session_id, "check-number", _NUMBER, Question(number=number))
+    body = NumberAnswer(
+        session_id=session_id, number=number.partition("@")[0], exists=found.exists, id=found.id
+    )
+    return answer(body, headers=FOUND)
+
+
+@router.get(
+    "/ids/{contact}",
+    summary="Both ids of a contact: phone and LID",
+    responses=_with(AddressesAnswer),
+)
+async def ids(
+    session_id: OfPath,
+    contact: Annotated[To, Path(examples=["123456789012345@lid"], description="Either id.")],
+    parts: Use,
+) -> Response:
+    """Resolve a phone number to its LID, or a LID to the phone behind it where WhatsApp tells."""
+    if contact.endswith("@g.us"):
+        raise Problem(400, "bad_input", "contact must be a person's id; a group has one id only.")
+    found = await _ask(parts, session_id, "addresses", _ADDRESSES, Question(chat=contact))
+    body = AddressesAnswer(session_id=session_id, id=contact, phone=found.phone, lid=found.lid)
+    return answer(body, headers=FOUND)
+
+
+async def _ask(
+    parts: Parts,
+    session_id: str,
+    query: asks.Query,
+    shape: TypeAdapter[T],
+    question: Question | None = None,
+) -> T:
+    """Ask a session's owner; raises Problem (404, the owner's own no, 503) and BrokerAway."""
+    view = await parts.directory.by_id(session_id)
+    # Longer than the page is given for it, so that its own word for a failure comes through.
+    told = await parts.asks.ask(SessionId(view.user, view.bot), query, question, timeout=35)
+    try:
+        return shape.validate_python(told)
+    except ValidationError:
+        raise Problem(503, "bad_answer", "The session's answer makes no sense.") from None

@@ -11,6 +11,8 @@ export PYTHONUNBUFFERED := 1
 PYTEST := $(PYTHON) -m pytest
 # What to hand on, for instance: make test ARGS="-k lease -x"
 ARGS ?=
+# Test files run side by side; most of their time is waiting. 0: one after the other.
+WORKERS ?= 2
 
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
@@ -31,7 +33,7 @@ doctor: setup ## What is missing on this machine, and how to mend it
 
 test: check ## Style, types, import rules, then every test that takes seconds
 	@echo "== tests"
-	@$(PYTEST) -m "not long" $(ARGS)
+	@$(PYTEST) -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types imports
 

@@ -24,7 +24,7 @@ from actors.machine.ports import free_port
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
-_BOOT = 15.0
+_BOOT = 60.0
 
 
 class DidNotStart(Exception):

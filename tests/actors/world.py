@@ -31,7 +31,7 @@ from tests.fakes.wire import FakeWire
 
 NUMBER = "15550001111"
 FRIEND = "15557654321@c.us"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class FakeMachine:

@@ -48,7 +48,7 @@ class Sightings:
     ) -> T:
         """Wait for a sighting of this kind, not looking before a mark."""
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while True:
                     for sighting in self.all[after:]:
                         if isinstance(sighting, kind) and like(sighting):

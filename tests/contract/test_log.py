@@ -44,7 +44,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
 @asynccontextmanager
 async def jetstream(url: str, replicas: int) -> AsyncIterator[JetStreamLog]:
     settings = Settings(nats_url=url, replicas=replicas, _env_file=None)
-    client = await connect(settings, "node", name="test", patience=10)
+    client = await connect(settings, "node", name="test", patience=30)
     js = client.jetstream()
     await declare(js, settings)
     try:
@@ -218,7 +218,7 @@ async def test_following_goes_on_with_what_comes_later(log: Log) -> None:
     second = await log.append(
         subjects.session_event(session, "offline"), ready(session, 2), fence(session, first)
     )
-    await asyncio.wait_for(following, 10)
+    await asyncio.wait_for(following, 60)
 
     assert [s for s in seen if s != "caught up"] == [first, second]
 
@@ -242,7 +242,7 @@ async def test_an_append_goes_through_when_the_broker_comes_back(own_nats: NatsS
         await asyncio.sleep(0.3)
         own_nats.start()
 
-        position = await asyncio.wait_for(later, 20)
+        position = await asyncio.wait_for(later, 60)
 
         stored = await collect(log, subjects.session_family(session))
         assert [s.position for s in stored] == [tail, position]

@@ -96,7 +96,7 @@ async def connect(server: services.NatsServer) -> AsyncIterator[Connect]:
         else:
             assert role in ROLES
             settings = Settings(nats_url=server.url, nats_password=password(role))  # type: ignore[arg-type]
-            client = await connection.connect(settings, role, name="test", patience=5)
+            client = await connection.connect(settings, role, name="test", patience=30)
         clients.append(client)
         return client
 

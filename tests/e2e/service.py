@@ -97,7 +97,7 @@ class Service:
         """Read a session's status."""
         return (await self.http.get(f"/api/sessions/{session}/status")).json()
 
-    async def until_status(self, session: str, word: str, seconds: float = 30) -> dict[str, Any]:
+    async def until_status(self, session: str, word: str, seconds: float = 60) -> dict[str, Any]:
         """Wait for a status word."""
 
         async def there() -> dict[str, Any] | None:
@@ -120,7 +120,7 @@ class Service:
         return answer.json()["messages"]
 
     async def until(
-        self, ask: Callable[[], Awaitable[Any]], seconds: float = 20, what: str = ""
+        self, ask: Callable[[], Awaitable[Any]], seconds: float = 60, what: str = ""
     ) -> Any:
         """Wait until an answer is true."""
         loop = asyncio.get_running_loop()

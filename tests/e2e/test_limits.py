@@ -29,7 +29,7 @@ async def outcomes(
 ) -> AsyncIterator[Counter[str]]:
     """Create all at once; count registrations and refusals until each create has its answer."""
     settings = Settings(nats_url=nats_url, data_dir=home, node="n1", _env_file=None)
-    client = await connect(settings, "node", name="test", patience=10)
+    client = await connect(settings, "node", name="test", patience=30)
     js = client.jetstream()
     await declare(js, settings)
     heard: Counter[str] = Counter()

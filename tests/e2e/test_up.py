@@ -83,7 +83,7 @@ class Up:
             return self.note["pid"] == self.process.pid
         return False
 
-    def wait_until_answering(self, seconds: float = 45) -> None:
+    def wait_until_answering(self, seconds: float = 60) -> None:
         """Wait until the gateway answers."""
         until(
             lambda: answers(f"{self.note['gateway_url']}/health/live"), seconds, lambda: self.said
@@ -282,7 +282,7 @@ async def test_with_a_browser_open_it_leaves_no_browser_and_takes_it_up_again(
         with up(tmp_path / "data", SANDBOX_URL=whatsapp.url) as running:
             await asyncio.to_thread(running.wait_until_ready)
             await create(running)
-            await whatsapp.phone.wait_for_qr(timeout=30)
+            await whatsapp.phone.wait_for_qr(timeout=60)
             # A browser is given an environment of its own, so it is known by its parents.
             family = psutil.Process(running.process.pid).children(recursive=True)
             browsers = [process for process in family if "chromium" in process.name()]
@@ -294,7 +294,7 @@ async def test_with_a_browser_open_it_leaves_no_browser_and_takes_it_up_again(
 
         with up(tmp_path / "data", SANDBOX_URL=whatsapp.url) as again:
             await asyncio.to_thread(again.wait_until_ready)
-            await whatsapp.phone.wait_for_qr(timeout=30)
+            await whatsapp.phone.wait_for_qr(timeout=60)
             assert await asyncio.to_thread(again.end) == 0
             assert again.everything() == []
             assert ": killed" not in again.said, again.said

@@ -347,7 +347,7 @@ class Site:
 
     async def connect(self, role: Role) -> Client:
         """Connect to NATS in a role. Close it."""
-        return await connection.connect(self.settings(role), role, name="faults", patience=10)
+        return await connection.connect(self.settings(role), role, name="faults", patience=30)
 
     async def settled(self, ledger: Ledger, deadline: float, say: Callable[[str], None]) -> bool:
         """Wait until everything has ended and nothing moves; False if it did not in time."""

@@ -80,7 +80,7 @@ def reads() -> FakeReads:
 @pytest.fixture
 async def node(nats_url: str, reads: FakeReads, tmp_path: Path) -> AsyncIterator[ScriptedNode]:
     settings = settings_for(nats_url, tmp_path)
-    client = await connect(settings, "node", name="scripted-node", patience=5)
+    client = await connect(settings, "node", name="scripted-node", patience=30)
     await declare(client.jetstream(), settings)
     node = ScriptedNode(client, reads)
     await node.start()

@@ -40,17 +40,17 @@ class Socket:
         self._text = ""
         self._frames: list[dict[str, Any]] = []
 
-    async def frame(self, timeout: float = 5) -> dict[str, Any]:
+    async def frame(self, timeout: float = 30) -> dict[str, Any]:
         """Return the next frame; raises Rejected, Closed, TimeoutError."""
         async with asyncio.timeout(timeout):
             while not self._frames:
                 await self._more()
         return self._frames.pop(0)
 
-    async def frames(self, count: int, timeout: float = 5) -> list[dict[str, Any]]:
+    async def frames(self, count: int, timeout: float = 30) -> list[dict[str, Any]]:
         return [await self.frame(timeout) for _ in range(count)]
 
-    async def until(self, event: str, timeout: float = 5) -> dict[str, Any]:
+    async def until(self, event: str, timeout: float = 30) -> dict[str, Any]:
         """Return the next frame of an event."""
         while True:
             frame = await self.frame(timeout)
@@ -71,7 +71,7 @@ class Socket:
     async def handshake(self, host: str, target: str, headers: list[tuple[bytes, bytes]]) -> None:
         request = Handshake(host=host, target=target, extra_headers=headers)
         self._writer.write(self._wire.send(request))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not await self._more():
                 pass
 

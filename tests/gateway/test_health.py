@@ -103,7 +103,7 @@ async def test_a_broker_that_was_frozen_is_heard_again_at_once(
     own_nats: services.NatsServer, reads: FakeReads, tmp_path: Path
 ) -> None:
     settings = settings_for(own_nats.url, tmp_path)
-    client = await connect(settings, "node", name="test", patience=5)
+    client = await connect(settings, "node", name="test", patience=30)
     await declare(client.jetstream(), settings)
     async with serving(settings, reads) as running:
         await until_ready(running)

@@ -365,7 +365,7 @@ async def test_a_user_without_sessions_is_not_found(
 
 async def test_a_full_inbox_is_a_429(nats_url: str, reads: FakeReads, tmp_path: Path) -> None:
     settings = settings_for(nats_url, tmp_path, max_pending_sends=2)
-    client = await connect(settings, "node", name="scripted-node", patience=5)
+    client = await connect(settings, "node", name="scripted-node", patience=30)
     await declare(client.jetstream(), settings)
     node = ScriptedNode(client, reads)
     await node.registered(ONE)

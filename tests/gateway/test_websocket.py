@@ -391,7 +391,7 @@ async def test_an_open_socket_outlives_the_broker(
     own_nats: NatsServer, reads: FakeReads, tmp_path: Path
 ) -> None:
     settings = settings_for(own_nats.url, tmp_path)
-    client = await nats_connect(settings, "node", name="scripted-node", patience=5)
+    client = await nats_connect(settings, "node", name="scripted-node", patience=30)
     await declare(client.jetstream(), settings)
     node = ScriptedNode(client, reads)
     async with serving(settings, reads) as running:
@@ -402,11 +402,11 @@ async def test_an_open_socket_outlives_the_broker(
 
         own_nats.kill()
         own_nats.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await _said(node):
                 await asyncio.sleep(0.05)
 
-        frame = await socket.until("message-received", timeout=20)
+        frame = await socket.until("message-received", timeout=60)
         assert frame["payload"]["message"]["body"] == "after"
     await client.close()
 

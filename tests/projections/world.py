@@ -225,7 +225,7 @@ class World:
         finally:
             await cancel(listening)
 
-    async def caught_up(self, patience: float = 20) -> None:
+    async def caught_up(self, patience: float = 60) -> None:
         """Wait until both projections have applied all that the log holds now."""
         tail = await self.log.tail(subjects.ALL_EVENTS)
 
@@ -285,7 +285,7 @@ async def world(nats_url: str | list[str], redis_port: int, **knobs: Any) -> Asy
             await client.close()
 
 
-async def eventually(true: Callable[[], Awaitable[bool]], patience: float = 20) -> None:
+async def eventually(true: Callable[[], Awaitable[bool]], patience: float = 60) -> None:
     """Wait until something is true; what is away meanwhile is waited for."""
     async with asyncio.timeout(patience):
         while True:

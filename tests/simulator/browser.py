@@ -65,14 +65,14 @@ class Tab:
     def url(self) -> str:
         return str(self._page.url)
 
-    async def run(self, script: str, *arguments: object, timeout: float = 15) -> Json:
+    async def run(self, script: str, *arguments: object, timeout: float = 60) -> Json:
         """Evaluate a function in the page."""
         # Shielded: pyppeteer's connection dies if a pending call of it is cancelled.
         return await asyncio.wait_for(
             asyncio.shield(self._page.evaluate(script, *arguments)), timeout
         )
 
-    async def until(self, script: str, *arguments: object, timeout: float = 15) -> Json:
+    async def until(self, script: str, *arguments: object, timeout: float = 60) -> Json:
         """Wait until a function in the page returns something true, over reloads."""
         last: Exception | None = None
 
@@ -197,7 +197,7 @@ class Chromium:
     async def _endpoint(self) -> str:
         assert self._process is not None
         assert self._process.stderr is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for line in self._process.stderr:
                 if found := re.match(rb"DevTools listening on (ws://\S+)", line):
                     return found[1].decode()

@@ -227,7 +227,7 @@ class Phone:
         """Forget everything."""
         await self._do("reset")
 
-    async def wait_for_qr(self, *, other_than: Sequence[str] = (), timeout: float = 10) -> Device:
+    async def wait_for_qr(self, *, other_than: Sequence[str] = (), timeout: float = 60) -> Device:
         """Wait until some page shows a QR code (with a reference not among these)."""
 
         async def shown() -> Device | None:
@@ -237,7 +237,7 @@ class Phone:
 
         return await self.until(shown, "a QR code", timeout)
 
-    async def wait_until_ready(self, number: str, *, timeout: float = 15) -> Device:
+    async def wait_until_ready(self, number: str, *, timeout: float = 60) -> Device:
         """Wait until a device of the account is linked, connected and ready."""
 
         async def ready() -> Device | None:
@@ -246,7 +246,7 @@ class Phone:
         return await self.until(ready, f"{number} to be ready", timeout)
 
     async def wait_for_messages(
-        self, number: str, count: int, *, direction: str = "out", timeout: float = 10
+        self, number: str, count: int, *, direction: str = "out", timeout: float = 60
     ) -> list[Message]:
         """Wait until the account has so many messages of that direction."""
 
@@ -256,7 +256,7 @@ class Phone:
 
         return await self.until(there, f"{count} messages", timeout)
 
-    async def wait_for_ack(self, number: str, id: str, ack: int, *, timeout: float = 10) -> Message:  # noqa: A002
+    async def wait_for_ack(self, number: str, id: str, ack: int, *, timeout: float = 60) -> Message:  # noqa: A002
         """Wait until a message of the account has at least that ack."""
 
         async def acknowledged() -> Message | None:

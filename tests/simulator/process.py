@@ -56,7 +56,7 @@ class Simulator:
             raise RuntimeError("the simulator has not been started")
         return self._phone
 
-    async def start(self, timeout: float = 15) -> None:
+    async def start(self, timeout: float = 60) -> None:
         """Start it and wait until it listens.
 
         To be called from a thread that lives as long as the simulator is to: the kernel

@@ -119,7 +119,7 @@ asyncio.run(main())
     )
     port = int((await process.communicate())[0])
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -150,5 +150,5 @@ async def _run(*arguments: str) -> tuple[int, str, str]:
         sys.executable, "-m", "tests.simulator", *arguments,
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, errors = await asyncio.wait_for(process.communicate(), 15)
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode(), errors.decode()

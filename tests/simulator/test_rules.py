@@ -189,5 +189,5 @@ async def test_three_hundred_sessions_at_once_are_served_quickly(server: Simulat
         async with ready, linked(server, f"page{n}", f"1777{n:07}") as (page, _):
             await page.hear(re=await page.send(f"M{n}", CHAT))
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(session(n) for n in range(300)))

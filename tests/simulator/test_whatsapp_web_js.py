@@ -33,7 +33,7 @@ class WhatsAppWebJs:
         """What came under that event's name."""
         return [value for event, value in self.events if event == name]
 
-    async def event(self, name: str, matching: object = None, *, timeout: float = 20) -> Json:
+    async def event(self, name: str, matching: object = None, *, timeout: float = 60) -> Json:
         """Wait for an event; with `matching`, for one that equals it or has its fields."""
         try:
             async with asyncio.timeout(timeout):
@@ -54,14 +54,14 @@ class WhatsAppWebJs:
         self._process.stdin.write(
             json.dumps({"id": number, "call": name, "args": arguments}).encode() + b"\n"
         )
-        return await asyncio.wait_for(self._answers[number], 20)
+        return await asyncio.wait_for(self._answers[number], 60)
 
     async def close(self) -> None:
         """End node and its browser."""
         if self._process.returncode is None:
             # What does not go by itself is killed below.
             with suppress(TimeoutError, RuntimeError, ConnectionError):
-                await asyncio.wait_for(self.call("destroy"), 5)
+                await asyncio.wait_for(self.call("destroy"), 30)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
@@ -155,7 +155,7 @@ async def test_it_hears_that_the_phone_unlinked_it_and_shows_a_new_qr(tmp_path: 
         await server.phone.unlink(ME)
 
         await client.event("disconnected", "LOGOUT")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(client.values("qr")) <= shown:
                 await asyncio.sleep(0.05)
 

@@ -297,6 +297,8 @@ class PoolActor(pykka.ThreadingActor):
         tell(self._actors[session], to_session.Told(command, delivered))
 
     def _refuse(self, session: SessionId, refusal: CreateRefused, delivered: Delivered) -> None:
+        if refusal.reason == "launches_paused":
+            self._launches = replace(self._launches, rejected=self._launches.rejected + 1)
         self._record(refusal, delivered.envelope.id)
         notice = live.Refused(
             command=delivered.envelope.id,
@@ -364,7 +366,11 @@ class PoolActor(pykka.ThreadingActor):
         before = self._launches
         admitted, self._launches = before.admit(self._parts.clock.now())
         if self._launches.state is BreakerState.HALF_OPEN and before.state is BreakerState.OPEN:
-            probed = LaunchesProbed(session=str(session), rejected=self._launches.rejected)
+            probed = LaunchesProbed(
+                session=str(session),
+                rejected=self._launches.rejected,
+                failures=self._launches.failures,
+            )
             self._record(probed, None)
         return admitted
 

@@ -49,6 +49,7 @@ class Recorder:
         self.state = Session()
         self.outbox = Outbox()
         self.last_event: str | None = None
+        self.rejected = 0
         self._log, self._loop, self._clock = log, loop, clock
         self._settings, self._policy = settings, policy
         self._tail = 0
@@ -105,6 +106,7 @@ class Recorder:
                 self.last_event = envelope.id
 
         self._loop.wait(read())
+        self.rejected = self.state.rejected
 
     def recall(self, since: datetime) -> None:
         """Know every message event stored since then. Costs nothing where it is known already.
@@ -167,8 +169,8 @@ class Recorder:
 
     @property
     def current(self) -> Session:
-        """The state with the totals as of now, for the rules to carry on."""
-        return replace(self.state, totals=self.totals)
+        """The state with what was counted up to now, for the rules to carry on."""
+        return replace(self.state, totals=self.totals, rejected=self.rejected)
 
     # --- writing ----------------------------------------------------------------
 
@@ -189,6 +191,7 @@ class Recorder:
         subject = subjects.session_event(self.identity, event.kind)
         self._tail = self._loop.wait(self._log.append(subject, envelope, self._guard))
         self.state = after
+        self.rejected = after.rejected
         self.last_event = envelope.id
 
     def message(self, event: MessageEvent, cause: str | None = None) -> None:

@@ -333,6 +333,8 @@ class SessionActor(pykka.ThreadingActor):
         self._settle(delivered)
 
     def _refuse(self, no: Refusal, delivered: Delivered) -> None:
+        if no.reason == "suspended":
+            self._recorder.rejected += 1
         self._tell_live(
             live.Refused(
                 command=delivered.envelope.id,

@@ -69,6 +69,7 @@ class LaunchesProbed(Payload):
 
     session: str
     rejected: int
+    failures: int = 0
 
 
 class LaunchesResumed(Payload):

@@ -7,13 +7,13 @@ Desired state (`wanted`) and observed state (`state`) are different facts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
 from events import session_events as e
-from events.breaker import BreakerState
+from events.breaker import Breaker, BreakerState
 from events.session_events import SessionEvent, Totals
 
 
@@ -126,7 +126,10 @@ class Session:
     error: str | None = None
     failures: int = 0
     probing: bool = False
-    operations: BreakerState = BreakerState.CLOSED
+    rejected: int = 0
+    breaker_since: datetime | None = None
+    page: Breaker = field(default_factory=Breaker)
+    page_since: datetime | None = None
     qr_attempt: int = 0
     deadline: datetime | None = None
     generation: int = 0
@@ -151,8 +154,15 @@ def evolve(session: Session, event: SessionEvent, at: datetime) -> Session:
     if session.state not in LEGAL[event.kind]:
         raise IllegalTransition(session.state, event.kind)
     moved = _apply(replace(session, version=session.version + 1), event)
+    if moved.state not in WITH_BROWSER:
+        # A breaker of calls into a page ends with the page.
+        moved = replace(moved, page=Breaker())
     if moved.linked and not session.linked:
         moved = replace(moved, linked_at=at)
+    if moved.breaker is not session.breaker:
+        moved = replace(moved, breaker_since=at)
+    if moved.page.state is not session.page.state:
+        moved = replace(moved, page_since=at)
     return moved if moved.state is session.state else replace(moved, since=at)
 
 
@@ -177,7 +187,6 @@ def _apply(was: Session, event: SessionEvent) -> Session:
                 deadline=event.deadline,
                 qr_attempt=0,
                 percent=-1,
-                operations=BreakerState.CLOSED,
             )
         case e.LoadingSeen():
             return replace(was, percent=event.percent)
@@ -219,15 +228,13 @@ def _apply(was: Session, event: SessionEvent) -> Session:
         case e.Suspended():
             return replace(was, state=S.SUSPENDED, deadline=event.until, probing=False)
         case e.Probing():
-            return replace(was, state=S.QUEUED, deadline=None, probing=True)
+            return replace(
+                was, state=S.QUEUED, deadline=None, probing=True, rejected=event.rejected
+            )
         case e.Recovered():
-            return replace(was, failures=0, probing=False)
-        case e.OperationsPaused():
-            return replace(was, operations=BreakerState.OPEN)
-        case e.OperationsProbed():
-            return replace(was, operations=BreakerState.HALF_OPEN)
-        case e.OperationsResumed():
-            return replace(was, operations=BreakerState.CLOSED)
+            return replace(was, failures=0, probing=False, rejected=event.rejected)
+        case e.OperationsPaused() | e.OperationsProbed() | e.OperationsResumed():
+            return replace(was, page=_paged(was.page, event))
         case e.Parked():
             return replace(was, state=S.PARKED, reason=event.reason, deadline=None)
         case e.Rested():
@@ -265,6 +272,19 @@ def _apply(was: Session, event: SessionEvent) -> Session:
             return replace(was, generation=event.generation, totals=event.totals)
         case _:
             assert_never(event)
+
+
+def _paged(
+    was: Breaker, event: e.OperationsPaused | e.OperationsProbed | e.OperationsResumed
+) -> Breaker:
+    match event:
+        case e.OperationsPaused():
+            state, failures, until = BreakerState.OPEN, event.failures, event.until
+        case e.OperationsProbed():
+            state, failures, until = BreakerState.HALF_OPEN, was.failures, None
+        case e.OperationsResumed():
+            state, failures, until = BreakerState.CLOSED, 0, None
+    return Breaker(state=state, failures=failures, rejected=event.rejected, until=until)
 
 
 def _unlinked(was: Session) -> Session:

@@ -224,11 +224,15 @@ class Suspended(Payload):
 
 
 class Probing(Payload):
-    """The breaker is half open: exactly one start is tried."""
+    """The breaker is half open: exactly one start is tried.
+
+    `rejected` counts the starts that were turned away up to here, as it does in `recovered`.
+    """
 
     kind: ClassVar[str] = "probing"
 
     failures: int
+    rejected: int = 0
 
 
 class Recovered(Payload):
@@ -237,6 +241,7 @@ class Recovered(Payload):
     kind: ClassVar[str] = "recovered"
 
     failures: int
+    rejected: int = 0
 
 
 class OperationsPaused(Payload):

@@ -240,7 +240,7 @@ def _obey(
         case e.Delete():
             return (e.Removed(reason="deleted", totals=session.totals),)
         case e.Reset():
-            forget = (e.Recovered(failures=session.failures),) if session.failures else ()
+            forget = (_recovered(session),) if session.failures else ()
             if session.state is S.QUEUED and not command.fresh:
                 return forget
             return (*forget, e.Queued(reason="reset", fresh=command.fresh))
@@ -325,7 +325,7 @@ def _note(
             return _due(session, identity, now, policy)
         case Quiet():
             calm = state is S.READY and session.failures > 0
-            return (e.Recovered(failures=session.failures),) if calm else ()
+            return (_recovered(session),) if calm else ()
         case Heavy():
             return (e.Queued(reason="memory"),) if state is S.READY else ()
         case Stale():
@@ -351,7 +351,7 @@ def _code(session: Session, fact: CodeShown, now: datetime, policy: Policy) -> E
     if session.state is S.STARTING:
         first = e.Pairing(attempt=1, expires=expires)
         # A code on the page proves that starts work again.
-        return (first, e.Recovered(failures=session.failures)) if session.failures else (first,)
+        return (first, _recovered(session)) if session.failures else (first,)
     if session.state is not S.PAIRING:
         return ()
     attempt = session.qr_attempt + 1
@@ -360,11 +360,15 @@ def _code(session: Session, fact: CodeShown, now: datetime, policy: Policy) -> E
     return (e.QrRefreshed(attempt=attempt, expires=expires),)
 
 
+def _recovered(session: Session) -> e.Recovered:
+    return e.Recovered(failures=session.failures, rejected=session.rejected)
+
+
 def _synced(session: Session, fact: Synced, now: datetime, policy: Policy) -> Events:
     if session.state not in {S.STARTING, S.PAIRING, S.AUTHENTICATED, S.OFFLINE}:
         return ()
     ready = e.Ready(phone=fact.phone, lid=fact.lid, push_name=fact.push_name)
-    recovered: Events = (e.Recovered(failures=session.failures),) if session.probing else ()
+    recovered: Events = (_recovered(session),) if session.probing else ()
     if session.state in {S.STARTING, S.PAIRING}:
         deadline = now + timedelta(seconds=policy.sync_timeout)
         return (e.Authenticated(deadline=deadline), ready, *recovered)
@@ -379,7 +383,7 @@ def _due(session: Session, identity: SessionId, now: datetime, policy: Policy) -
         case S.BACKING_OFF:
             return (e.Queued(reason="backoff_elapsed"),)
         case S.SUSPENDED:
-            return (e.Probing(failures=session.failures),)
+            return (e.Probing(failures=session.failures, rejected=session.rejected),)
         case S.STARTING:
             failure = Failure("start_timeout", "no QR code and no link within the deadline")
         case S.PAIRING:

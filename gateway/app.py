@@ -21,7 +21,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from events.settings import Settings
-from gateway import chats, docs, health, messages, metrics, qr, sessions, websocket
+from gateway import (
+    breakers,
+    chats,
+    docs,
+    health,
+    messages,
+    metrics,
+    qr,
+    sessions,
+    websocket,
+)
 from gateway.access import Access, where
 from gateway.auth import Auth
 from gateway.bodies import Bodies
@@ -69,6 +79,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
         chats.router,
         sessions.router,
+        breakers.router,
         qr.router,
         messages.router,
         health.router,

@@ -16,6 +16,7 @@ from events import subjects
 from events.clock import utc_now
 from events.session import WITH_BROWSER, State
 from events.subjects import SessionId
+from gateway.breakers import by_state, everything
 from gateway.broker import BrokerAway
 from gateway.parts import Parts
 from gateway.problems import Problem
@@ -124,11 +125,10 @@ async def _owner_answers(parts: Parts, session: SessionId) -> bool:
 
 async def circuit_breakers(parts: Parts) -> Finding:
     """Count the breakers that are not closed."""
-    found = Counter(view.breaker for view in await parts.directory.every())
-    metrics: Json = {word: found[word] for word in ("closed", "open", "half_open")}
-    if found["open"]:
-        mend = "Look at the lastError of the suspended sessions."
-        return Finding(False, f"{found['open']} open", metrics, mend)
+    metrics: Json = by_state(await everything(parts))
+    if metrics["open"]:
+        mend = "See which with `wa breakers`, and why: the lastError of the sessions."
+        return Finding(False, f"{metrics['open']} open", metrics, mend)
     return Finding(True, "None is open", metrics)
 
 

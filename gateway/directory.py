@@ -12,7 +12,7 @@ from events.subjects import SessionId
 from gateway.outcomes import REMEMBERED, Head, Outcomes
 from gateway.problems import Problem, not_found
 from projections.read import ReadModels
-from projections.views import SessionView
+from projections.views import BreakerView, SessionView
 
 PATIENCE = 0.5
 """Seconds to wait for the read models to reach an event that was seen."""
@@ -140,7 +140,8 @@ def placeholder(session: SessionId, head: Head) -> SessionView:
         word=WORDS[state],
         wanted=True,
         linked=False,
-        breaker="closed",
+        starts=BreakerView(),
+        page=BreakerView(),
         phone=None,
         lid=None,
         push_name=None,

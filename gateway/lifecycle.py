@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from events.breaker import BreakerState
 from events.clock import utc_now
 from events.envelope import Payload
 from events.live import Settled
@@ -15,6 +16,7 @@ from events.session_events import (
     Queued,
     Registered,
     Removed,
+    Reset,
     Restart,
     SessionCommand,
     Stop,
@@ -79,6 +81,14 @@ class Lifecycle:
     async def reconnect(self, session: SessionId) -> Done:
         """Close the browser if there is one, and start."""
         return await self._tell(session, Restart(), Queued)
+
+    async def reset(self, session: SessionId) -> Done:
+        """Close a session's breakers: forget what failed and start anew. Closed, it is let be."""
+        view = await self._directory.existing(session)
+        closed = view.starts.state is view.page.state is BreakerState.CLOSED
+        if closed and not view.starts.failures:
+            return Done(view.word, settled=True)
+        return await self._tell(session, Reset(), Queued)
 
     async def disconnect(self, session: SessionId) -> Done:
         """Rest the browser and keep the link."""

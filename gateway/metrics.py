@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.answers import errors, now
+from gateway.breakers import Breaker, by_state, everything
 from gateway.parts import Parts, Use
-from gateway.statistics import BREAKERS, statistics
+from gateway.statistics import statistics
 from projections.read import ReadModelsAway
 from projections.views import ProjectionHealth, SessionView
 
@@ -86,7 +87,8 @@ class Metrics:
     async def text(self, parts: Parts) -> bytes:
         """Write everything as Prometheus reads it."""
         try:
-            self._show(await parts.directory.every(), await parts.reads.health())
+            views, breakers = await parts.directory.every(), await everything(parts)
+            self._show(views, breakers, await parts.reads.health())
             self._up.labels("redis").set(1)
         except ReadModelsAway:
             # Old numbers would look like news.
@@ -100,13 +102,17 @@ class Metrics:
             self._sends.labels(outcome).set(count)
         return generate_latest(self._registry)
 
-    def _show(self, views: list[SessionView], health: list[ProjectionHealth]) -> None:
+    def _show(
+        self,
+        views: list[SessionView],
+        breakers: list[Breaker],
+        health: list[ProjectionHealth],
+    ) -> None:
         self._sessions.clear()
         for word, count in Count(view.word for view in views).items():
             self._sessions.labels(word).set(count)
-        breakers = Count(view.breaker for view in views)
-        for state in BREAKERS:
-            self._breakers.labels(state).set(breakers[state])
+        for state, count in by_state(breakers).items():
+            self._breakers.labels(state).set(count)
         self._messages.labels("in").set(sum(view.totals.received for view in views))
         self._messages.labels("out").set(sum(view.totals.sent for view in views))
         for projection in health:
@@ -128,7 +134,8 @@ async def metrics(
 ) -> Response:
     """Give the numbers as Prometheus text, or the statistics of the pool as JSON."""
     if "application/json" in accept:
-        numbers = statistics(await parts.directory.every(), parts.settings)
+        views, nodes = await parts.directory.every(), await parts.reads.nodes()
+        numbers = statistics(views, nodes, parts.settings)
         more = {"webSocketClients": parts.feed.watching, "sends": dict(parts.sender.outcomes)}
         return JSONResponse({"success": True, "timestamp": now()} | numbers | more)
     held: Metrics = request.app.state.metrics

@@ -129,7 +129,8 @@ async def listing(
 @router.get("/stats", summary="Statistics of the pool", responses=errors(503))
 async def stats(parts: Use) -> Response:
     """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
-    numbers = statistics(await parts.directory.every(), parts.settings)
+    views, nodes = await parts.directory.every(), await parts.reads.nodes()
+    numbers = statistics(views, nodes, parts.settings)
     return JSONResponse({"success": True, "timestamp": now()} | numbers)
 
 
@@ -202,6 +203,17 @@ async def reconnect(session_id: OfPath, parts: Use) -> Response:
     """Start a session that rests, or start a running one anew."""
     session = await _session(parts, session_id)
     return _done(session, await parts.lifecycle.reconnect(session))
+
+
+@router.post(
+    "/{id}/reset-breaker",
+    summary="Close the breakers of a session: forget its failures and start it now",
+    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+)
+async def reset_breaker(session_id: OfPath, parts: Use) -> Response:
+    """Start a suspended session at once. One whose breakers are closed is let be."""
+    session = await _session(parts, session_id)
+    return _done(session, await parts.lifecycle.reset(session))
 
 
 @router.post(

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 
 from events.clock import utc_now
 from events.settings import Settings
+from gateway.breakers import by_state, listed
 from gateway.wire import Json, uptime
-from projections.views import SessionView
-
-BREAKERS = ("closed", "open", "half_open")
+from projections.views import NodeView, SessionView
 
 
-def statistics(views: Sequence[SessionView], settings: Settings) -> Json:
+def statistics(views: Sequence[SessionView], nodes: Sequence[NodeView], settings: Settings) -> Json:
     """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
     now = utc_now()
     ready = [uptime(view, now) for view in views if view.word == "ready"]
-    breakers = Counter(view.breaker for view in views)
     sent = sum(view.totals.sent for view in views)
     received = sum(view.totals.received for view in views)
     return {
@@ -34,5 +32,5 @@ def statistics(views: Sequence[SessionView], settings: Settings) -> Json:
         "messagesReceived": received,
         "messagesFailed": sum(view.totals.failed for view in views),
         "reconnections": sum(view.totals.reconnections for view in views),
-        "breakers": {word: breakers[word] for word in BREAKERS},
+        "breakers": by_state(listed(views, nodes, settings)),
     }

@@ -187,7 +187,7 @@ def session_dto(
         push_name=view.push_name,
         reason=view.reason,
         error=error,
-        breaker=view.breaker,
+        breaker=view.starts.state,
         metrics=SessionMetrics(
             messages_received=view.totals.received,
             messages_sent=view.totals.sent,

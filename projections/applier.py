@@ -19,7 +19,7 @@ from events.log import Log, Stored
 from events.message import MessageEvent
 from events.session_events import SessionEvent
 from events.subjects import SessionId
-from projections import facts, rows
+from projections import facts, nodes, rows
 from projections.facts import E, Fact, Stuck
 from projections.models import MESSAGES, PROJECTIONS, SESSIONS, Lost, Models, Track
 from projections.rows import Change, Row
@@ -80,7 +80,9 @@ class Applier:
     async def _apply_sessions(self, batch: Sequence[Stored]) -> Stuck | None:
         run, poison = _decoded(batch, "session", facts.session_fact)
         parted = facts.by_session(run)
-        stuck = [poison]
+        said, unreadable = nodes.newest(batch)
+        await self._models.say(said)
+        stuck = [poison, unreadable]
         for session, change in (await self._write(parted)).items():
             stuck.append(change.stuck)
             if change.gap:

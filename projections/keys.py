@@ -10,6 +10,7 @@ follow.
     wa:v<n>:index                   sorted set by name: <joined>:<user>.<bot>
     wa:v<n>:{projections}:<name>    position, updated, stopped
     wa:v<n>:{projections}:log       which log this was read from
+    wa:v<n>:nodes                   what each node said last of its launches, by name
     wa:v<n>:{<user>.<bot>}          the session's row and counters; a tombstone once removed
     wa:v<n>:{<user>.<bot>}:history  its messages by position
     wa:v<n>:{<user>.<bot>}:m:<e>    one message, expiring with the message's own TTL
@@ -34,6 +35,11 @@ def everything(generation: int) -> str:
 def index(generation: int) -> str:
     """Return the key under which every session can be found."""
     return f"wa:v{generation}:index"
+
+
+def nodes(generation: int) -> str:
+    """Return the key of what the nodes said last."""
+    return f"wa:v{generation}:nodes"
 
 
 def track(generation: int, projection: str) -> str:

@@ -20,6 +20,7 @@ from events.subjects import SessionId
 from projections import entries, keys, rows
 from projections.facts import Fact
 from projections.rows import Answer, Change, Row
+from projections.views import NodeView
 
 Redis = aioredis.Redis
 
@@ -90,6 +91,7 @@ class Models:
         self._keep = keep
         self._session = Script("apply_session.lua")
         self._messages = Script("apply_messages.lua")
+        self._node = Script("apply_node.lua")
         self._commit = Script("commit.lua")
 
     # --- sessions -------------------------------------------------------------
@@ -162,6 +164,16 @@ class Models:
             if state is not None and state != State.REMOVED
         ]
         return there, [session for session in sessions if session not in set(there)]
+
+    # --- nodes ----------------------------------------------------------------
+
+    async def say(self, nodes: Iterable[NodeView]) -> None:
+        """Keep what nodes said, unless something later is kept already."""
+        called = [keys.nodes(self.generation)]
+        await self._run(
+            self._node,
+            [(called, [each.node, each.position, each.model_dump_json()]) for each in nodes],
+        )
 
     # --- messages -------------------------------------------------------------
 

@@ -11,15 +11,23 @@ from typing import Protocol, cast
 from redis.exceptions import RedisError
 
 from events import subjects
+from events.breaker import BreakerState
 from events.log import Log, LogError
-from events.session import State
+from events.session import Session, State
 from events.session_events import Totals
 from events.settings import Settings
 from events.subjects import SessionId
 from projections import keys, models, rows
 from projections.models import Redis
 from projections.rows import Row
-from projections.views import MessageView, ProjectionHealth, QrView, SessionView
+from projections.views import (
+    BreakerView,
+    MessageView,
+    NodeView,
+    ProjectionHealth,
+    QrView,
+    SessionView,
+)
 
 DEADLINE = 1.0
 """Seconds until a read has failed."""
@@ -48,6 +56,10 @@ class ReadModels(Protocol):
 
     async def sessions(self, user: str | None = None) -> list[SessionView]:
         """List all sessions, or one user's, oldest first."""
+        ...
+
+    async def nodes(self) -> list[NodeView]:
+        """List what each node said last of its launches, by name."""
         ...
 
     async def qr(self, session: SessionId) -> QrView | None:
@@ -119,6 +131,14 @@ class RedisReadModels:
                 wanted = [session for session in wanted if session.user == user]
             views = [view for view in await self._views(generation, wanted) if view is not None]
             return sorted(views, key=lambda view: (view.created, view.session))
+
+    async def nodes(self) -> list[NodeView]:
+        """See ReadModels.nodes."""
+        async with self._answer():
+            held = await cast(
+                "Awaitable[dict[str, str]]", self._redis.hgetall(keys.nodes(await self._current()))
+            )
+            return [NodeView.model_validate_json(held[node]) for node in sorted(held)]
 
     async def qr(self, session: SessionId) -> QrView | None:
         """See ReadModels.qr."""
@@ -243,7 +263,8 @@ def _session_view(session: SessionId, fields: Sequence[str | None]) -> SessionVi
         word=folded.word,
         wanted=folded.wanted,
         linked=folded.linked,
-        breaker=folded.breaker,
+        starts=starts(folded),
+        page=page(folded),
         phone=folded.phone,
         lid=folded.lid,
         push_name=folded.push_name,
@@ -267,6 +288,28 @@ def _session_view(session: SessionId, fields: Sequence[str | None]) -> SessionVi
         ),
         version=folded.version,
         position=row.position,
+    )
+
+
+def starts(folded: Session) -> BreakerView:
+    """Show the breaker of a session's starts."""
+    return BreakerView(
+        state=folded.breaker,
+        failures=folded.failures,
+        rejected=folded.rejected,
+        next_attempt=folded.deadline if folded.breaker is BreakerState.OPEN else None,
+        since=folded.breaker_since,
+    )
+
+
+def page(folded: Session) -> BreakerView:
+    """Show the breaker of the calls into a session's page."""
+    return BreakerView(
+        state=folded.page.state,
+        failures=folded.page.failures,
+        rejected=folded.page.rejected,
+        next_attempt=folded.page.until,
+        since=folded.page_since,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from events.breaker import BreakerState
 from events.session_events import Totals
 
 
@@ -14,6 +15,31 @@ class View(BaseModel):
     """Base of every read model: frozen."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class BreakerView(View):
+    """A breaker as of its last transition. `since` is None while it has never moved.
+
+    `rejected` counts what it turned away up to then: whoever turns away counts, and says
+    so with the transition, since an event for each would let callers fill the log.
+    """
+
+    state: BreakerState = BreakerState.CLOSED
+    failures: int = 0
+    rejected: int = 0
+    next_attempt: datetime | None = None
+    since: datetime | None = None
+
+
+class NodeView(View):
+    """What a node's pool said last of its launch breaker: None when it had stopped.
+
+    `position` is of that event.
+    """
+
+    node: str
+    launches: BreakerView | None
+    position: int
 
 
 class SessionView(View):
@@ -26,7 +52,8 @@ class SessionView(View):
     word: str
     wanted: bool
     linked: bool
-    breaker: str
+    starts: BreakerView
+    page: BreakerView
     phone: str | None
     lid: str | None
     push_name: str | None

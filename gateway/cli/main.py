@@ -22,7 +22,7 @@ from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
-from gateway.cli.service import CannotDo, Service, broker_and_redis, find
+from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, find
 
 app = typer.Typer(
     name="wa",
@@ -109,9 +109,7 @@ def sessions(
     service = _service()
     asked = {name: value for name, value in (("userId", user), ("status", status)) if value}
     with service.http() as http:
-        answer = service.call(http, "GET", "/api/sessions", params=asked)
-    found = answer.get("sessions")
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+        rows = _rows(service.call(http, "GET", "/api/sessions", params=asked), "sessions")
     if as_json:
         # Codes to scan are credentials, and a terminal is often recorded.
         _plain(json.dumps([row | {"qr": None, "qrDataUrl": None} for row in rows], indent=2))
@@ -119,9 +117,7 @@ def sessions(
     if not rows:
         out.print("No session. Make one: wa link USER BOT")
         return
-    table = Table(box=None, header_style="dim")
-    for name in ("SESSION", "STATUS", "PHONE", "SENT", "RECEIVED", "LAST ACTIVITY", "WHY"):
-        table.add_column(name)
+    table = _table("SESSION", "STATUS", "PHONE", "SENT", "RECEIVED", "LAST ACTIVITY", "WHY")
     for row in rows:
         table.add_row(*_row(row))
     out.print(table)
@@ -136,9 +132,50 @@ def _row(row: dict[str, JsonValue]) -> list[str]:
         str(row.get("phoneNumber") or "").partition("@")[0],
         str(counted.get("messagesSent", "")),
         str(counted.get("messagesReceived", "")),
-        str(row.get("lastActivity") or "")[:19].replace("T", " "),
+        _moment(row.get("lastActivity")),
         str(row.get("error") or row.get("reason") or ""),
     ]
+
+
+@app.command()
+def breakers(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the circuit breakers: sessions, their pages, nodes; what is open comes first."""
+    service = _service()
+    with service.http() as http:
+        rows = _rows(service.call(http, "GET", "/api/breakers"), "breakers")
+    if as_json:
+        _plain(json.dumps(rows, indent=2))
+        return
+    table = _table("OF", "TYPE", "STATE", "FAILURES", "REJECTED", "NEXT ATTEMPT", "SINCE")
+    for row in sorted(rows, key=lambda row: row.get("state") == "closed"):
+        table.add_row(
+            str(row.get("sessionId") or row.get("node")),
+            str(row.get("type")),
+            str(row.get("state")),
+            f"{row.get('failures')} of {row.get('threshold')}",
+            str(row.get("rejected")),
+            _moment(row.get("nextAttempt")),
+            _moment(row.get("since")),
+        )
+    out.print(table)
+
+
+def _rows(answer: Json, name: str) -> list[Json]:
+    found = answer.get(name)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _table(*names: str) -> Table:
+    table = Table(box=None, header_style="dim")
+    for name in names:
+        table.add_column(name)
+    return table
+
+
+def _moment(at: JsonValue) -> str:
+    return str(at or "")[:19].replace("T", " ")
 
 
 @app.command()

@@ -159,7 +159,8 @@ def test_a_page_that_never_works_is_tried_five_times_then_suspended_then_probed(
     world.launcher.mend()
     world.advance(world.settings.suspend_time + 0.001)
     world.wait_for(ANN, "recovered")
-    assert len(world.envelopes(ANN, "probing")) == 1
+    [probing] = world.envelopes(ANN, "probing")
+    assert probing.data["rejected"] == 1
     assert world.word(ANN) == "waiting_qr"
 
 

@@ -84,6 +84,9 @@ def test_creates_are_refused_while_launches_are_paused(world: World) -> None:
     [refused] = [n for _, n in world.wire.notices if isinstance(n, Refused)]
     assert (refused.reason, refused.status) == ("launches_paused", 503)
     assert refused.retry_after == pytest.approx(30, abs=1)
+    world.advance(world.settings.node_breaker_reset + 1)
+    world.until(lambda: "launches_probed" in pool_events(world))
+    assert world.pool_data("launches_probed")["rejected"] >= 1
 
 
 def test_calls_into_a_page_that_fail_in_a_row_pause_its_sends_until_one_works(

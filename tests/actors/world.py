@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pykka
 
@@ -127,6 +128,11 @@ class World:
             if s.subject
             in {subjects.session_event(session, kind), subjects.message_event(session, kind)}
         ]
+
+    def pool_data(self, kind: str) -> dict[str, Any]:
+        """What the newest event of a kind of the pool says."""
+        subject = subjects.pool_event(self.settings.node, kind)
+        return next(s for s in reversed(self.log.events) if s.subject == subject).envelope.data
 
     def state(self, session: SessionId) -> Session:
         """The session folded from the log."""

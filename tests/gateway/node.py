@@ -133,6 +133,20 @@ class ScriptedNode:
             session_events.Ready(phone=PHONE),
         )
 
+    async def suspended(self, session: SessionId) -> None:
+        """Bring a session from nothing to ready, and let it fail until its breaker opens."""
+        await self.ready(session)
+        until = utc_now() + IN_A_MINUTE
+        for attempt in range(1, 7):
+            await self.event(session, session_events.Crashed(reason="page_gone", detail=""))
+            if attempt == 6:
+                suspended = session_events.Suspended(failures=attempt, until=until)
+                await self.event(session, suspended)
+                return
+            plan = session_events.BackingOff(attempt=attempt, max_attempts=5, delay=1, until=until)
+            await self.event(session, plan, session_events.Queued(reason="backoff_elapsed"))
+            await self.starting(session)
+
     # --- obeying ----------------------------------------------------------------
 
     async def _obey(self, raw: Msg) -> None:

@@ -24,8 +24,8 @@ from events.message import (
 from events.session import Session, State, evolve
 from events.session_events import Ready, SessionEvent
 from events.subjects import SessionId
-from projections.read import ReadModelsAway
-from projections.views import MessageView, ProjectionHealth, QrView, SessionView
+from projections.read import ReadModelsAway, page, starts
+from projections.views import MessageView, NodeView, ProjectionHealth, QrView, SessionView
 
 
 @dataclass
@@ -37,6 +37,7 @@ class FakeReads:
     views: dict[SessionId, SessionView] = field(default_factory=dict)
     codes: dict[SessionId, QrView] = field(default_factory=dict)
     messages: dict[SessionId, dict[str, MessageView]] = field(default_factory=dict)
+    pools: list[NodeView] = field(default_factory=list)
     projections: list[ProjectionHealth] = field(default_factory=list)
     _folded: dict[SessionId, Session] = field(default_factory=dict)
     _held: list[tuple[float, SessionId, SessionView | None]] = field(default_factory=list)
@@ -129,6 +130,10 @@ class FakeReads:
         found = [v for v in self.views.values() if user in {None, v.user}]
         return sorted(found, key=lambda view: view.created)
 
+    async def nodes(self) -> list[NodeView]:
+        self._here()
+        return self.pools
+
     async def qr(self, session: SessionId) -> QrView | None:
         self._here()
         return self.codes.get(session)
@@ -171,7 +176,8 @@ def _view(
         word=state.word,
         wanted=state.wanted,
         linked=state.linked,
-        breaker=state.breaker,
+        starts=starts(state),
+        page=page(state),
         phone=state.phone,
         lid=state.lid,
         push_name=state.push_name,

@@ -79,6 +79,19 @@ async def test_a_list_as_json_holds_no_code(wa: Wa, node: ScriptedNode) -> None:
     assert "2@secret" not in result.output
 
 
+async def test_breakers_are_listed_the_open_ones_first(wa: Wa, node: ScriptedNode) -> None:
+    await node.ready(SessionId("user", "fine"))
+    await node.suspended(ONE)
+
+    listed = await wa("breakers")
+    as_json = await wa("breakers", "--json")
+
+    assert listed.exit_code == 0, listed.output
+    first = listed.output.splitlines()[1].split()
+    assert first[:6] == ["user-one", "session", "open", "6", "of", "6"]
+    assert {row["type"] for row in json.loads(as_json.output)} == {"session", "page"}
+
+
 async def test_a_text_is_sent(wa: Wa, node: ScriptedNode) -> None:
     await node.ready(ONE)
 

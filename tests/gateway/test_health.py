@@ -12,7 +12,6 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from events import codec
-from events import session_events as e
 from events.clock import utc_now
 from events.connection import connect
 from events.streams import declare
@@ -24,7 +23,7 @@ from gateway.parts import Parts
 from projections.views import ProjectionHealth
 from tests import services
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
-from tests.gateway.node import IN_A_MINUTE, ScriptedNode
+from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
 
 ONE = SessionId("user", "one")
@@ -143,12 +142,7 @@ async def test_a_stopped_projection_degrades(running: Running, reads: FakeReads)
 
 
 async def test_an_open_breaker_degrades(running: Running, node: ScriptedNode) -> None:
-    await node.ready(ONE)
-    await node.event(
-        ONE,
-        e.Crashed(reason="page_gone", detail=""),
-        e.Suspended(failures=6, until=utc_now() + IN_A_MINUTE),
-    )
+    await node.suspended(ONE)
 
     body = (await running.http.get("/health")).json()
 

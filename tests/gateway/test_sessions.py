@@ -283,7 +283,7 @@ async def test_statistics_count_what_there_is(http: httpx.AsyncClient, node: Scr
 
     assert (body["total"], body["byUser"]) == (2, {"user": 2})
     assert body["byStatus"] == {"ready": 1, "initializing": 1}
-    assert body["breakers"] == {"closed": 2, "open": 0, "half_open": 0}
+    assert body["breakers"] == {"closed": 4, "open": 0, "half_open": 0}
 
 
 async def test_disconnect_rests_the_session(http: httpx.AsyncClient, node: ScriptedNode) -> None:

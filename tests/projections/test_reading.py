@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from redis.asyncio import Redis
 
-from events import codec, live, subjects
+from events import codec, live, pool, subjects
 from events import message as m
 from events import session_events as e
 from events.clock import utc_now
+from events.log import Guard
 from events.subjects import SessionId
 from projections import models
 from projections.read import ReadModelsAway, RedisReadModels
@@ -37,13 +38,76 @@ async def test_a_session_reads_as_its_events_tell(here: World) -> None:
 
     assert view is not None
     assert (view.user, view.bot, view.session) == ("ada", "shop", "ada-shop")
-    assert (view.state, view.word, view.breaker) == ("backing_off", "reconnecting", "closed")
+    assert (view.state, view.word, view.starts.state) == ("backing_off", "reconnecting", "closed")
     assert (view.wanted, view.linked, view.attempt) == (True, True, 1)
     assert (view.phone, view.push_name) == ("491701234567", "Ada")
     assert (view.reason, view.error, view.node) == ("page", "the page went away", "node-1")
     assert view.created == START + timedelta(minutes=1)
     assert view.updated == view.since == view.last_activity == START + timedelta(minutes=9)
     assert view.ready_since is None
+
+
+async def test_breakers_read_as_the_events_tell(here: World) -> None:
+    author, until = here.author(), START + timedelta(hours=1)
+    async with here.projecting():
+        await author.live()
+        await author.session(e.OperationsPaused(failures=3, rejected=2, until=until))
+        await here.caught_up()
+        paused = await here.read.session(author.id)
+        await author.session(e.Crashed(reason="page", detail="the page went away"))
+        await author.session(e.Suspended(failures=6, until=until))
+        await here.caught_up()
+        suspended = await here.read.session(author.id)
+
+    assert paused is not None
+    assert (paused.page.state, paused.page.failures, paused.page.rejected) == ("open", 3, 2)
+    assert (paused.page.next_attempt, paused.starts.state) == (until, "closed")
+    assert suspended is not None
+    assert (suspended.page.state, suspended.starts.state) == ("closed", "open")
+    assert suspended.starts.next_attempt == until
+    assert suspended.starts.since == START + timedelta(minutes=10)
+
+
+async def test_a_node_reads_as_its_last_event_tells_however_often_it_is_read(here: World) -> None:
+    async with here.projecting(2):
+        for number in range(2):
+            await _pool(here, f"n{number}", 1, NODE)
+        await _pool(
+            here,
+            "n1",
+            2,
+            pool.LaunchesPaused(reason="unreachable", failures=5, retry_in=30, rejected=4),
+        )
+        await here.caught_up()
+        paused = await here.read.nodes()
+        await _pool(here, "n0", 2, pool.NodeStopped(reason="asked"))
+        await _pool(here, "n1", 3, pool.LaunchesResumed(rejected=7))
+        await here.caught_up()
+    async with here.projecting():
+        await here.caught_up()
+
+    assert [(each.node, each.launches and each.launches.state) for each in paused] == [
+        ("n0", "closed"),
+        ("n1", "open"),
+    ]
+    launches = paused[1].launches
+    assert launches is not None
+    assert (launches.failures, launches.rejected) == (5, 4)
+    assert launches.next_attempt == START + timedelta(seconds=30)
+    stopped, resumed = await here.read.nodes()
+    assert stopped.launches is None
+    assert resumed.launches is not None
+    assert (resumed.launches.state, resumed.launches.rejected) == ("closed", 7)
+
+
+NODE = pool.NodeStarted(sessions=0, max_sessions=100, max_per_user=5, software="1")
+
+
+async def _pool(here: World, node: str, version: int, event: pool.PoolEvent) -> None:
+    family = subjects.pool_family(node)
+    sealed = codec.seal(event, subject=node, source="test", at=START, node=node, version=version)
+    subject = subjects.pool_event(node, event.kind)
+    await here.log.append(subject, sealed, Guard(family, await here.log.tail(family)))
 
 
 async def test_a_message_counts_as_activity(here: World) -> None:

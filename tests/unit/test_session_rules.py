@@ -194,6 +194,35 @@ def test_a_probe_that_fails_suspends_at_once() -> None:
     assert (session.failures, session.breaker) == (7, "open")
 
 
+def test_the_breaker_says_at_its_next_move_what_it_turned_away() -> None:
+    suspended = replace(a_session(S.SUSPENDED), rejected=3)
+
+    session, [probing, _] = told(suspended, r.Due(), r.Launching())
+    session, events = told(session, SYNCED)
+
+    assert isinstance(probing, e.Probing)
+    assert probing.rejected == 3
+    assert events[-1] == e.Recovered(failures=suspended.failures, rejected=3)
+    assert session.rejected == 3
+    assert session.breaker_since == T0
+
+
+def test_the_breaker_of_a_page_is_told_by_its_events_and_ends_with_the_page() -> None:
+    until = T0 + timedelta(seconds=20)
+    paused = e.OperationsPaused(failures=3, rejected=1, until=until)
+
+    session = evolve(a_session(S.READY), paused, T0)
+    opened = session.page
+    session = evolve(session, e.OperationsProbed(rejected=4), T0)
+    probed = session.page
+    session = evolve(session, e.Crashed(reason="page_gone", detail=""), T0)
+
+    assert (opened.state, opened.failures, opened.rejected, opened.until) == ("open", 3, 1, until)
+    assert (probed.state, probed.failures, probed.rejected) == ("half_open", 3, 4)
+    assert session.page.state == "closed"
+    assert session.page_since == T0
+
+
 def test_a_quiet_period_forgets_failures() -> None:
     session, _ = told(a_session(S.BACKING_OFF), r.Due(), r.Launching(), SYNCED)
     assert session.failures == 1

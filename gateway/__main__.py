@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
-import errno
 import gc
 import signal
 import socket
 import sys
-from collections.abc import Generator
 
 import structlog
-import uvicorn
 import uvloop
 
 from events import logging
 from events.settings import BadSettings, Settings, load
 from gateway.app import create_app
 from gateway.auth import admin_key
+from gateway.server import CannotListen, Server, listen
 
 log = structlog.get_logger()
-
-FAREWELL = 3
-"""Seconds that open requests get to end after SIGTERM; a request for a QR code may wait for 30."""
-
-
-class CannotListen(Exception):
-    """The address cannot be listened on. Says which variable is to blame."""
 
 
 def main() -> int:
@@ -59,37 +49,9 @@ def main() -> int:
     return 0
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Open the socket first, so that a port in use is said before anything starts."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise CannotListen(
-                f"{where} is in use by another program; set PORT to a free one"
-            ) from None
-        raise CannotListen(f"{where}: {error.strerror or error}; look at HOST and PORT") from None
-
-
 async def serve(settings: Settings, key: str, listener: socket.socket) -> None:
     """Serve on a socket until SIGTERM or SIGINT."""
-    app = create_app(settings, key)
-    config = uvicorn.Config(
-        app,
-        # uvicorn's choice by itself fails at import beside websockets < 11.
-        ws="wsproto",
-        ws_max_size=65_536,
-        # Access is logged by our own middleware: uvicorn's lines hold the query.
-        access_log=False,
-        log_config=None,
-        log_level="warning",
-        lifespan="on",
-        server_header=False,
-        timeout_graceful_shutdown=FAREWELL,
-    )
-    server = _Server(config)
+    server = Server(create_app(settings, key))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.end)
@@ -102,20 +64,6 @@ async def serve(settings: Settings, key: str, listener: socket.socket) -> None:
     gc.set_threshold(50_000, 50, 100)
     await server.serve(sockets=[listener])
     log.info("gateway.ended")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handling, which ends the process by the signal again."""
-
-    def end(self) -> None:
-        """Stop; told twice, at once."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        """Leave the signals to us."""
-        yield
 
 
 if __name__ == "__main__":

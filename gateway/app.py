@@ -30,6 +30,7 @@ from gateway import (
     metrics,
     qr,
     sessions,
+    sse,
     websocket,
 )
 from gateway.access import Access, where
@@ -84,6 +85,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         messages.router,
         health.router,
         metrics.router,
+        sse.router,
         websocket.router,
     ):
         app.include_router(router)

@@ -26,7 +26,7 @@ from gateway.problems import Problem
 log = structlog.get_logger()
 
 OPEN = frozenset({"/health", "/health/live", "/health/ready"})
-KEY_IN_QUERY = frozenset({"/ws", "/docs", "/openapi.json"})
+KEY_IN_QUERY = frozenset({"/api/events", "/ws", "/docs", "/openapi.json"})
 """Where a browser cannot send a header, `?api_key=` will do."""
 
 

@@ -1,8 +1,8 @@
 """The live feed: one tail of the log a process, and everyone who watches.
 
-No consumer per client: a door (WebSocket today; Socket.IO and SSE are further
-doors on this same feed) opens a view and reads frames. Whoever comes back with
-a position first gets what was missed, from a temporary reader of the log.
+No consumer per client: WebSocket and SSE open a view and read frames; Socket.IO,
+which watches many sessions on one connection, joins them on one line. Whoever
+comes back with a position first gets what was missed, from a temporary reader.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.codes import Codes
 from gateway.directory import Directory
 from gateway.frames import Away, Frame
-from gateway.line import Line, Watch
+from gateway.line import Line
 from gateway.outcomes import Heard, Outcomes
 from gateway.pictures import data_url
 from gateway.replay import Replay
+from gateway.watch import Watch
 from projections.views import QrView
 
 log = structlog.get_logger()
@@ -61,7 +62,9 @@ class Feed:
         self._codes = codes
         self._replay = Replay(settings, broker, directory)
         self._waiting = WAITING
-        self._lines: set[Line] = set()
+        # By session, None for those who watch all: a frame looks at no other line.
+        self._lines: dict[str | None, dict[Line, Watch]] = {}
+        self._over = False
         self._away = Away()
         self._notices: asyncio.Queue[Heard] = asyncio.Queue(WAITING)
         self._position: int | None = None
@@ -74,7 +77,7 @@ class Feed:
     @property
     def watching(self) -> int:
         """How many readers there are."""
-        return len(self._lines)
+        return len({line for lines in self._lines.values() for line in lines})
 
     @property
     def position(self) -> int:
@@ -119,8 +122,10 @@ class Feed:
         self._moved.set()
 
     def _deal(self, frame: Frame) -> None:
-        for line in self._lines:
-            line.put(frame)
+        for place in (frame.session, None):
+            for line, watch in self._lines.get(place, {}).items():
+                if watch.wants(frame):
+                    line.put(frame)
 
     # --- what is never stored -------------------------------------------------------
 
@@ -155,9 +160,9 @@ class Feed:
         """
         await self._catch_up()
         start = self.position
-        line = Line(watch, self._waiting)
+        line = self.line()
         # Listening begins before the state is read, so nothing falls between.
-        self._lines.add(line)
+        self._listen(line, watch)
         try:
             opening = await self.current(watch)
             if since is not None:
@@ -165,13 +170,55 @@ class Feed:
                 opening += [] if gap is None else [gap.frame]
                 since = None if gap is not None and gap.foreign else since
         except BaseException:
-            self._lines.discard(line)
+            self.leave(line, watch.session)
             raise
-        return View(self, self._replay, line, opening=opening, since=since, start=start)
+        return View(
+            self, self._replay, line, watch=watch, opening=opening, since=since, start=start
+        )
 
-    def close(self, line: Line) -> None:
-        """Stop watching."""
-        self._lines.discard(line)
+    def line(self) -> Line:
+        """Return a line for a reader, on which nothing comes yet."""
+        return Line(self._waiting)
+
+    async def join(self, line: Line, session: str, user: str | None) -> None:
+        """Have a line get a session as well, if it is the user's (None: anyone's).
+
+        Its current state and QR code come first, on every call. Raises BrokerAway
+        and ReadModelsAway.
+        """
+        watch = Watch(session=session, user=user)
+        await self._catch_up()
+        line.hold(session)
+        known = line in self._lines.get(session, {})
+        self._listen(line, watch)
+        opening: list[Frame] = []
+        try:
+            opening = await self.current(watch)
+        except BaseException:
+            if not known:
+                self.leave(line, session)
+            raise
+        finally:
+            line.release(session, opening)
+
+    def leave(self, line: Line, session: str | None) -> None:
+        """Stop watching a session, or all where it was all; nothing happens if nobody did."""
+        here = self._lines.get(session, {})
+        here.pop(line, None)
+        if not here:
+            self._lines.pop(session, None)
+
+    def end(self) -> None:
+        """Send everyone away, so that their connections do not hold up the end of the process."""
+        self._over = True
+        for lines in self._lines.values():
+            for line in lines:
+                line.end()
+
+    def _listen(self, line: Line, watch: Watch) -> None:
+        self._lines.setdefault(watch.session, {})[line] = watch
+        if self._over:
+            line.end()
 
     async def current(self, watch: Watch) -> list[Frame]:
         """Tell the state as it is, and the codes to scan."""
@@ -217,6 +264,7 @@ class View:
         replay: Replay,
         line: Line,
         *,
+        watch: Watch,
         opening: list[Frame],
         since: int | None,
         start: int,
@@ -224,12 +272,13 @@ class View:
         self._feed = feed
         self._replay = replay
         self._line = line
+        self.watch = watch
         self._opening = opening
         self._since = since
         self.position = start if since is None else since
 
     async def frames(self) -> AsyncGenerator[Frame]:
-        """Give the frames in order, for ever; raises TooSlow and BrokerAway."""
+        """Give the frames in order, for ever; raises TooSlow, Over and BrokerAway."""
         for frame in self._opening:
             yield frame
         if self._since is not None:
@@ -249,7 +298,7 @@ class View:
         """Give what came meanwhile, until the line takes over."""
         while True:
             told = self._feed.position
-            async with aclosing(self._replay.read(self._line.watch, self.position)) as past:
+            async with aclosing(self._replay.read(self.watch, self.position)) as past:
                 async for frame in past:
                     self.position = frame.position or self.position
                     yield frame
@@ -260,7 +309,7 @@ class View:
             # The line ran over meanwhile: read on from here, and show the code
             # again, since that may be what was dropped.
             self._line.reset()
-            for frame in await self._feed.current(self._line.watch):
+            for frame in await self._feed.current(self.watch):
                 yield frame
 
     def dropped(self) -> None:
@@ -269,4 +318,4 @@ class View:
 
     def close(self) -> None:
         """Stop watching."""
-        self._feed.close(self._line)
+        self._feed.leave(self._line, self.watch.session)

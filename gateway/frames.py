@@ -42,13 +42,13 @@ class Frame:
     faces: tuple[Face, ...]
     _written: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
-    def under(self, names: frozenset[str] | None) -> str | None:
-        """Write the first face that is among `names` (None: all) as JSON; None if there is none."""
+    def under(self, names: frozenset[str] | None) -> tuple[str, str] | None:
+        """Give the first face among `names` (None: all) as its name and JSON, if there is one."""
         for name, payload in self.faces:
             if names is None or name in names:
                 if name not in self._written:
                     self._written[name] = self._write(name, payload)
-                return self._written[name]
+                return name, self._written[name]
         return None
 
     def _write(self, name: str, payload: Json) -> str:
@@ -148,7 +148,8 @@ def of_state(session: SessionId, view: SessionView) -> Frame:
         case State.BLOCKED:
             faces.append(("auth-failed", common | {"error": view.reason}))
         case State.OFFLINE | State.PARKED | State.RESTING | State.STOPPED | State.LOGGED_OUT:
-            faces.append(("session-disconnected", common | {"reason": view.reason}))
+            gone = common | {"reason": view.reason}
+            faces += [("session-disconnected", gone), ("disconnected", gone)]
         case _:
             pass
     return _unstored(session, *faces)
@@ -170,6 +171,12 @@ def gap(session: str, since: int, until: int | None, reason: str) -> Frame:
     """Tell that something between two positions may be missing."""
     payload: Json = {"since": since, "until": until, "reason": reason}
     return Frame(new_id(), None, instant(utc_now()), session, "", (("gap", payload),))
+
+
+def dropped(session: str, reason: str, detail: str, since: int | None) -> Frame:
+    """Tell a reader why it is sent away, and the position to come back with."""
+    payload: Json = {"reason": reason, "detail": detail, "since": since}
+    return Frame(new_id(), None, instant(utc_now()), session, "", (("dropped", payload),))
 
 
 def _unstored(session: SessionId, *faces: Face, frame_id: str | None = None) -> Frame:

@@ -1,10 +1,9 @@
-"""Who watches what, and the frames that wait for one reader."""
+"""The frames that wait for one reader."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
 
 from gateway.frames import Frame
 
@@ -13,40 +12,46 @@ class TooSlow(Exception):
     """The reader did not keep up; what waited for it is dropped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """What somebody wants to see: a session or all, some events or all, a user's or anyone's."""
-
-    session: str | None = None
-    names: frozenset[str] | None = None
-    user: str | None = None
-
-    def wants(self, frame: Frame) -> bool:
-        """Tell whether a frame is for this watch, whatever it is called."""
-        if self.user is not None and frame.user != self.user:
-            return False
-        return self.session is None or frame.session == self.session
+class Over(Exception):
+    """The gateway ends; the reader may come back to another."""
 
 
 class Line:
-    """The frames that wait for one reader, in order; no more than `limit`."""
+    """Frames in order; no more than `limit`."""
 
-    def __init__(self, watch: Watch, limit: int) -> None:
-        self.watch = watch
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._frames: deque[Frame] = deque()
+        self._held: dict[str, list[Frame]] = {}
         self._news = asyncio.Event()
+        self._over = False
         self.overflowed = False
 
     def put(self, frame: Frame) -> None:
-        """Add a frame that is wanted, unless the line is full."""
-        if self.overflowed or not self.watch.wants(frame):
+        """Add a frame, unless the line is full."""
+        if self.overflowed:
             return
-        if len(self._frames) >= self._limit:
+        if len(self._frames) + sum(map(len, self._held.values())) >= self._limit:
             self.overflowed = True
             self._frames.clear()
+            self._held.clear()
         else:
-            self._frames.append(frame)
+            self._held.get(frame.session, self._frames).append(frame)
+        self._news.set()
+
+    def hold(self, session: str) -> None:
+        """Keep back what comes of a session, until `release` says what goes before it."""
+        self._held.setdefault(session, [])
+
+    def release(self, session: str, first: list[Frame]) -> None:
+        """Let go what was kept back, after `first`."""
+        self._frames.extend(first)
+        self._frames.extend(self._held.pop(session, ()))
+        self._news.set()
+
+    def end(self) -> None:
+        """Send the reader away."""
+        self._over = True
         self._news.set()
 
     def reset(self) -> None:
@@ -55,8 +60,10 @@ class Line:
         self.overflowed = False
 
     async def next(self) -> Frame:
-        """Return the next frame; raises TooSlow."""
-        while not self._frames:
+        """Return the next frame; raises TooSlow and Over."""
+        while not self._frames or self._over:
+            if self._over:
+                raise Over
             if self.overflowed:
                 raise TooSlow
             self._news.clear()

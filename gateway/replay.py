@@ -20,7 +20,7 @@ from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.directory import Directory
 from gateway.frames import Away, Frame
-from gateway.line import Watch
+from gateway.watch import Watch
 
 READERS = 8
 """Temporary readers at once."""

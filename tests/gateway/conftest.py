@@ -11,13 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 
 from events.connection import connect
 from events.settings import Settings
 from events.streams import declare
 from gateway.app import create_app
+from gateway.server import Server
 from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
 
@@ -42,8 +42,8 @@ async def serving(settings: Settings, reads: FakeReads) -> AsyncIterator[Running
     """Serve on a free port, and stop."""
     app = create_app(settings, KEY, reads)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, ws="wsproto", log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
+    server = Server(app)
+    config = server.config
     # What serve() does but for its loop, which looks every 0.1 s whether it should end.
     config.load()
     server.lifespan = config.lifespan_class(config)

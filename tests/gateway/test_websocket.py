@@ -284,7 +284,7 @@ async def test_a_reader_that_does_not_keep_up_is_dropped_with_a_reason(
     await node.ready(ONE)
     monkeypatch.setattr(running.app.state.parts.feed, "_waiting", 5)
     slow = await connect(running, session="user-one")
-    line = next(iter(running.app.state.parts.feed._lines))
+    line = next(iter(running.app.state.parts.feed._lines["user-one"]))
 
     for number in range(6):
         line.put(frames.gap("user-one", number, None, "made up"))
@@ -339,6 +339,7 @@ BAD = {
     "no position": {"since": "yesterday"},
     "a negative position": {"since": "-1"},
     "an event that is none": {"events": "a.b"},
+    "a name that is not known": {"sesion": "user-one"},
 }
 
 

@@ -9,4 +9,7 @@
 | a node that dies where it is told to | `failing_node.py` |
 | protections taken away on purpose | `mutants.py` |
 | `make faults`: progress, table, JSON | `__main__.py`, `report.py` |
+| `make soak`: what the parts use under steady traffic | `soak.py`, `trend.py`, `short_memory.py` |
+| `make cycles`: what starts and stops leave behind | `cycles.py`, `fake_node.py` |
+| what processes use, and on what machine | `usage.py`, `machine.py` |
 """

@@ -2,6 +2,8 @@
 
 A client asks again with the same Idempotency-Key until it was told yes or no, and
 only then begins its chat's next message: so the order of acceptance is a promise.
+What it could not begin meanwhile it begins at once then, so that an outage takes
+nothing off the load.
 """
 
 from __future__ import annotations
@@ -64,6 +66,12 @@ class Load:
             writing = self._write(session, friend, of_chat, self.rates.incoming / len(chats))
             self._tasks += [asyncio.create_task(sending), asyncio.create_task(writing)]
 
+    def check(self) -> None:
+        """Raise what ended a client or a friend before its time."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
     async def finish(self, deadline: float) -> None:
         """Begin nothing more, and settle what is unknown; what is still not is left unknown."""
         self._over.set()
@@ -89,6 +97,7 @@ class Load:
         """Wait until some (or each) of these has sent again; False if that was not in time."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
+            self.check()
             flowing = [self.flowed.get(session.joined, 0) > since for session in sessions]
             if all(flowing) if every else any(flowing):
                 return True
@@ -100,7 +109,11 @@ class Load:
     async def _send(
         self, session: SessionId, friend: str, dice: random.Random, rate: float
     ) -> None:
-        while not await self._pause(dice.expovariate(rate)):
+        due = time.monotonic()
+        while True:
+            due += dice.expovariate(rate)
+            if await self._pause(max(0.0, due - time.monotonic())):
+                return
             key = f"{self.name}-{next(self._numbers)}"
             send = self.ledger.send(key, session.dotted, friend)
             began = time.monotonic()

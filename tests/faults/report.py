@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.faults.experiments import Result, spread
@@ -18,11 +18,17 @@ HEAD = (
 
 def table(results: Sequence[Result]) -> str:
     """Write one line for each run."""
-    rows = [HEAD, *(_row(result) for result in results)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    return aligned(HEAD, (_row(result) for result in results))
+
+
+def aligned(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown, its columns aligned for a terminal."""
+    cells = [head, *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    cells.insert(1, ["-" * width for width in widths])
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        f"| {' | '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True))} |"
+        for row in cells
     )
 
 

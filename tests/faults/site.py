@@ -34,7 +34,7 @@ from actors.machine.secrets import Passwords
 from events import codec, connection, subjects
 from events.clock import utc_now
 from events.log import JetStreamLog, LogError
-from events.session_events import Takeover
+from events.session_events import SessionCommand, Takeover
 from events.settings import Role, Settings
 from events.subjects import SessionId
 from projections.read import RedisReadModels
@@ -232,7 +232,7 @@ class Site:
             **self._variables,
             **variables,
         }
-        command = [sys.executable, "-m", self._programs[name]]
+        command = [sys.executable, "-m", *self._programs[name].split()]
         return Process(name, command, environment, self.home / f"{said or name}.log")
 
     def settings(self, role: Role) -> Settings:
@@ -320,9 +320,7 @@ class Site:
         """Send the takeover command, as a service on NATS does."""
         client = await self.connect("service")
         try:
-            told = codec.seal(Takeover(), subject=session.dotted, source="faults", at=utc_now())
-            subject = subjects.session_command(session, Takeover.kind)
-            await client.jetstream().publish(subject, codec.encode(told))
+            await command(client, session, Takeover())
         finally:
             await client.close()
 
@@ -491,13 +489,6 @@ def kill(process: psutil.Process) -> None:
         process.kill()
 
 
-def tree(process: psutil.Process) -> list[psutil.Process]:
-    """A process and all below it."""
-    with contextlib.suppress(psutil.Error):
-        return [process, *process.children(recursive=True)]
-    return [process]
-
-
 @asynccontextmanager
 async def a_site(
     home: Path, sessions: int, programs: Mapping[str, str] = PROGRAMS, **variables: str
@@ -510,6 +501,14 @@ async def a_site(
         yield site
     finally:
         await site.stop()
+
+
+async def command(client: Client, session: SessionId, told: SessionCommand) -> None:
+    """Publish a command as a service on NATS does."""
+    sealed = codec.seal(told, subject=session.dotted, source="faults", at=utc_now())
+    await client.jetstream().publish(
+        subjects.session_command(session, told.kind), codec.encode(sealed)
+    )
 
 
 def told(path: Path, order: Mapping[str, object]) -> None:

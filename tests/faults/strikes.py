@@ -18,7 +18,8 @@ import redis.asyncio
 from events.subjects import SessionId
 from tests.faults.failing_node import POINTS
 from tests.faults.load import Load
-from tests.faults.site import LogReader, Site, kill, told, tree
+from tests.faults.site import LogReader, Site, kill, told
+from tests.faults.usage import tree
 
 
 @dataclass

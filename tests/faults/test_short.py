@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
+from tests.faults.cycles import cycle
 from tests.faults.evidence import Ledger
 from tests.faults.experiments import EXPERIMENTS, SHORT, VARIABLES, outage, play
 from tests.faults.ledger import Findings, compare
@@ -56,3 +57,11 @@ async def test_what_came_while_the_service_was_down_is_there_once_and_in_order(t
     findings = compare(evidence)
     fresh, told.found = findings.besides(told.found), findings
     assert fresh.clean, fresh.told()
+
+
+async def test_a_session_that_is_stopped_and_started_leaves_nothing_behind(told: Told) -> None:
+    session = next(iter(told.site.sessions))
+
+    cycled = await cycle(told.site, session, 2, print, warm_up=1)
+
+    assert cycled.left == []

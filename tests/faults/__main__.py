@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from tests.faults import report
+from tests.faults import machine, report
 from tests.faults.experiments import EXPERIMENTS, LONG, SHORT, Result, run
 from tests.faults.mutants import MUTANTS
 
@@ -35,8 +35,10 @@ def main() -> int:
     asked = parser.parse_args()
     # The parts write their own logs; what connects from here is told in the progress.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    began = time.monotonic()
     results = asyncio.run(_all(asked))
-    print(f"\n{report.table(results)}\n")
+    took = time.monotonic() - began
+    print(f"\n{report.table(results)}\n\n{took / 60:.1f} minutes in all; {machine.told()}\n")
     report.write(results, OUT)
     for result in results:
         if not result.findings.clean:

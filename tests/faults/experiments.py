@@ -22,6 +22,9 @@ from tests.simulator.phone import PhoneError
 
 Say = Callable[[str], None]
 
+MISSES = 20
+"""Times that a strike may find nothing to hit."""
+
 VARIABLES = {
     # Load is the experiment's, not the quotas'.
     "SENDS_PER_MINUTE": "0",
@@ -44,12 +47,12 @@ class Scale:
     strikes: int
     rates: Rates
     longest: float = 1.0
-    pause: tuple[float, float] = (0.5, 4.0)
+    pause: tuple[float, float] = (0.2, 2.5)
     deadline: float = 90.0
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-LONG = Scale(sessions=10, strikes=20, rates=Rates(sends=20, incoming=5))
+LONG = Scale(sessions=10, strikes=20, rates=Rates(sends=20, incoming=5, chats=4))
 SHORT = Scale(
     sessions=2,
     strikes=2,
@@ -109,6 +112,7 @@ class Result:
     """What a run showed. Times are seconds."""
 
     experiment: str
+    letter: str
     seed: int
     strikes: int
     sessions: int
@@ -166,11 +170,7 @@ async def play(
         for number in range(scale.strikes):
             await asyncio.sleep(dice.uniform(*scale.pause))
             try:
-                hit = await experiment.strike(running, number)
-            except PhoneError as error:
-                # Its page is away because of the strike before; the next one hits.
-                say(f"strike {number + 1} missed: {error.reason}")
-                continue
+                hit = await _strike(experiment, running, number, say)
             except NotInTime as late:
                 # It does not come back: what there is by now is the evidence.
                 given_up, _, said = str(late).partition("\n")
@@ -180,7 +180,8 @@ async def play(
             # Most strikes fall into the recovery from the one before; some must not, or
             # nobody could tell how long it takes.
             whole = number % 4 == 3
-            back = await load.flows(hit.sessions, time.monotonic(), 40, every=whole)
+            awaited = hit.sessions if whole else running.everybody
+            back = await load.flows(awaited, time.monotonic(), 40, every=whole)
             say(
                 f"strike {len(struck)}/{scale.strikes} {hit.kind}: "
                 f"{ledger.count(Answer.ACCEPTED)} accepted, "
@@ -196,6 +197,18 @@ async def play(
     if given_up:
         result.findings.unsettled.append(given_up)
     return result
+
+
+async def _strike(experiment: Experiment, running: s.Run, number: int, say: Say) -> s.Struck:
+    """Strike until it hits. Raises NotInTime."""
+    for _ in range(MISSES):
+        try:
+            return await experiment.strike(running, number)
+        except PhoneError as error:
+            # Its page is away because of a strike before; another one's is there.
+            say(f"strike {number + 1} missed: {error.reason}")
+            await asyncio.sleep(1)
+    raise NotInTime(f"{experiment.name}: no strike hits in {MISSES} times")
 
 
 async def outage(site: Site, ledger: Ledger, count: int, say: Say) -> Evidence:
@@ -230,6 +243,7 @@ def _result(
     received = Counter(event.kind for event in evidence.log)["received"]
     return Result(
         experiment=experiment.name,
+        letter=experiment.letter,
         seed=seed,
         strikes=len(struck),
         sessions=len(load.site.sessions),
@@ -248,14 +262,17 @@ def _result(
 def recoveries(struck: list[s.Struck], evidence: Evidence) -> dict[str, tuple[float, ...]]:
     """Seconds from the end of each strike until every session hit has sent again, by kind.
 
-    A strike before whose recovery the next one came is left out.
+    A strike is left out if another one came to a session of its own before it recovered.
     """
     sent: dict[str, list[float]] = {}
     for event in evidence.events("sent"):
         sent.setdefault(event.session, []).append(event.at.timestamp())
     found: dict[str, list[float]] = {}
-    ends = [hit.began for hit in struck[1:]] + [float("inf")]
-    for hit, end in zip(struck, ends, strict=True):
+    for number, hit in enumerate(struck):
+        later = [
+            other.began for other in struck[number + 1 :] if set(other.sessions) & set(hit.sessions)
+        ]
+        end = min(later, default=float("inf"))
         firsts = [
             next((at for at in sent.get(session.dotted, ()) if hit.over < at < end), None)
             for session in hit.sessions

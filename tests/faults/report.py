@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.faults.experiments import Result, spread
 
 HEAD = (
-    *("experiment", "seed", "strikes", "sessions", "accepted", "refused", "received"),
+    *("experiment", "letter", "seed", "strikes", "sessions", "accepted", "refused", "received"),
     *("lost", "doubled", "phantom", "stale", "disordered", "unsettled"),
     *("repeats", "took s", "recovery s (median/longest)"),
 )
@@ -39,6 +39,7 @@ def _row(result: Result) -> tuple[str, ...]:
     by_kind = ", ".join(f"{kind} {spread(times)}" for kind, times in sorted(kinds.items()))
     return (
         result.experiment,
+        result.letter,
         *(str(number) for number in (*numbers, result.received)),
         *counts,
         str(result.repeats),

@@ -39,6 +39,10 @@ class Run:
         """Throw a duration."""
         return self.dice.uniform(least, least + (most - least) * self.longest)
 
+    def rather_short(self, least: float, most: float) -> float:
+        """Throw a duration from the whole range, most of them from its lower third."""
+        return least + (most - least) * self.longest * self.dice.random() ** 2
+
     def session(self) -> SessionId:
         """Throw a session."""
         return self.dice.choice(list(self.site.sessions))
@@ -74,7 +78,7 @@ async def nats_killed(run: Run, _number: int) -> Struck:
     """NATS: kill -9, back after 0 to 10 s."""
     began, nats = time.time(), run.site.parts["nats"]
     nats.kill()
-    await asyncio.sleep(run.seconds(0, 10))
+    await asyncio.sleep(run.rather_short(0, 10))
     nats.start()
     return struck("nats killed", run.everybody, began)
 
@@ -83,7 +87,7 @@ async def nats_frozen(run: Run, _number: int) -> Struck:
     """NATS: it keeps its sockets and answers nothing for 1 to 20 s."""
     began, nats = time.time(), run.site.parts["nats"]
     nats.freeze()
-    await asyncio.sleep(run.seconds(1, 20))
+    await asyncio.sleep(run.rather_short(1, 20))
     nats.thaw()
     return struck("nats frozen", run.everybody, began)
 
@@ -277,6 +281,6 @@ async def unlinked(run: Run, _number: int) -> Struck:
         await run.site.phone.unlink(run.site.sessions[session])
         await run.site.until_words([session], {"logged_out"}, 30)
         # Longer than the deadline of a send, now and then.
-        await asyncio.sleep(run.seconds(0, 8))
+        await asyncio.sleep(run.rather_short(0, 8))
         await run.site.scan(session)
     return struck("unlinked", [session], began)

@@ -11,5 +11,6 @@
 | `make faults`: progress, table, JSON | `__main__.py`, `report.py` |
 | `make soak`: what the parts use under steady traffic | `soak.py`, `trend.py`, `short_memory.py` |
 | `make cycles`: what starts and stops leave behind | `cycles.py`, `fake_node.py` |
+| `make figures`: how long things take when something breaks | `figures.py` |
 | what processes use, and on what machine | `usage.py`, `machine.py` |
 """

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import httpx
 import psutil
 import structlog
 from nats.aio.client import Client
@@ -41,6 +42,9 @@ WARM_UP = 5
 
 PATIENCE = 60.0
 """Seconds that one start may take."""
+
+CROWD = 8
+"""Callers at once that the gateway has had before anything is counted."""
 
 SETTLE = 20.0
 """Seconds after the last stop in which a browser must have ended and been reaped."""
@@ -123,6 +127,7 @@ async def cycle(
         await hearing.tell(e.Stop(), "stopped")
         for _ in range(warm_up):
             await _once(hearing)
+        await _crowd(site)
         before = await _quiet(site, {})
         began = time.monotonic()
         for number in range(1, cycles + 1):
@@ -140,17 +145,26 @@ async def _once(hearing: Hearing) -> None:
     await hearing.tell(e.Stop(), "stopped")
 
 
+async def _crowd(site: Site) -> None:
+    """Ask the gateway much at once, so that its pool of connections is what it will be."""
+    async with httpx.AsyncClient(base_url=site.http.base_url, headers=site.http.headers) as http:
+        asked = ["/api/sessions", "/health?detailed=true"] * CROWD
+        await asyncio.gather(*(http.get(path, timeout=30) for path in asked))
+
+
 async def _quiet(site: Site, most: Counts) -> Counts:
-    """Count when the browser is gone and nothing is more than `most`, or time is over."""
+    """Count when nothing moves and nothing is more than `most`, or time is over."""
     give_up = time.monotonic() + SETTLE
+    last: Counts = {}
     while True:
         counts = await asyncio.to_thread(count, site)
-        calm = not counts["browser processes"]
+        calm = not counts["browser processes"] and counts == last
         if calm and all(counts[what] <= before for what, before in most.items()):
             return counts
         if time.monotonic() > give_up:
             return counts
-        await asyncio.sleep(0.1)
+        last = counts
+        await asyncio.sleep(0.5)
 
 
 def count(site: Site) -> Counts:

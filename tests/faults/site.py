@@ -429,8 +429,10 @@ class LogReader:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self.events: list[Logged] = []
+        """All that was read, the events of the pool too."""
+
         self._client: Client | None = None
-        self._events: list[Logged] = []
         self._next = 1
 
     async def more(self) -> list[Logged]:
@@ -443,7 +445,7 @@ class LogReader:
                     self._next = stored.position + 1
                     family = stored.subject.split(".")[2]
                     envelope = stored.envelope
-                    self._events.append(
+                    self.events.append(
                         Logged(
                             stored.position,
                             envelope.id,
@@ -457,7 +459,7 @@ class LogReader:
                         )
                     )
                 break
-        return [event for event in self._events if event.family != "pool"]
+        return [event for event in self.events if event.family != "pool"]
 
     async def queued(self) -> int:
         """Count the commands that wait."""

@@ -20,7 +20,7 @@ from actors import pool_messages as to_pool
 from actors.browser import protocol as b
 from actors.browser_life import BrowserLife
 from actors.inbox import Asked, Delivered, Inbox, Pending
-from actors.mailbox import contained, tell
+from actors.mailbox import contained, depth, tell
 from actors.memory import Cost
 from actors.operations import Operations, OperationsEvent
 from actors.parts import Parts
@@ -630,7 +630,9 @@ class SessionActor(pykka.ThreadingActor):
         now = self._parts.clock.monotonic()
         if self._cpu is not None and now > self._cpu[1]:
             share = (cost.cpu_seconds - self._cpu[0]) / (now - self._cpu[1])
-            self._tell_live(live.Usage(memory_mb=cost.memory_mb, cpu=round(max(0.0, share), 3)))
+            cpu = round(max(0.0, share), 3)
+            mailbox = depth(self.actor_inbox)
+            self._tell_live(live.Usage(memory_mb=cost.memory_mb, cpu=cpu, mailbox=mailbox))
         self._cpu = (cost.cpu_seconds, now)
         if settings.session_memory_mb and cost.memory_mb > settings.session_memory_mb:
             if self._in_flight:

@@ -48,12 +48,16 @@ class Settled(Payload):
 
 
 class Usage(Payload):
-    """What a session's browser holds: proportional memory in MB, share of one core."""
+    """What a session's browser holds: proportional memory in MB, share of one core.
+
+    `mailbox` counts the messages that wait for the session's actor.
+    """
 
     kind: ClassVar[str] = "usage"
 
     memory_mb: int
     cpu: float
+    mailbox: int = 0
 
 
 LiveNotice = Qr | QueuePosition | Refused | Settled | Usage

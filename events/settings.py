@@ -125,6 +125,10 @@ class Settings(BaseSettings):
     message_days: float = Field(30, gt=0, description="How long message events are kept.")
     dedupe_window: float = Field(120, ge=1, description="JetStream's duplicate window.")
 
+    # health
+    health_interval: float = Field(15, gt=0, description="Between looks at the health of all.")
+    health_timeout: float = Field(2, gt=0, description="Until a health check has failed.")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Logs.")
     log_json: bool = Field(False, description="Logs as JSON lines, for machines.")
 

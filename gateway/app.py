@@ -38,6 +38,7 @@ from gateway.auth import Auth
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.health import Health
+from gateway.health_history import History, RedisShelf
 from gateway.metrics import Metrics
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
@@ -62,7 +63,9 @@ TOLD_HEADERS = [
 def create_app(settings: Settings, key: str, reads: ReadModels | None = None) -> FastAPI:
     """Build the application; `key` is the admin key, `reads` is Redis unless given."""
     parts = assemble(settings, reads)
-    watch = Health(parts)
+    shelf = RedisShelf(settings) if reads is None else None
+    history = History(shelf)
+    watch = Health(parts, history)
     numbers = Metrics()
     app = FastAPI(
         title="WhatsApp session service",
@@ -70,7 +73,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=lambda _: _running(parts, watch.run),
+        lifespan=lambda _: _running(parts, shelf, history.run, watch.run),
         redirect_slashes=False,
     )
     app.state.parts = parts
@@ -112,7 +115,9 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
 
 
 @contextlib.asynccontextmanager
-async def _running(parts: Parts, *more: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+async def _running(
+    parts: Parts, shelf: RedisShelf | None, *more: Callable[[], Awaitable[None]]
+) -> AsyncGenerator[None]:
     tasks = [
         asyncio.create_task(_for_ever(run))
         for run in (parts.broker.run, parts.feed.tail, parts.feed.tell_notices, *more)
@@ -125,6 +130,8 @@ async def _running(parts: Parts, *more: Callable[[], Awaitable[None]]) -> AsyncG
             await end(task)
         if isinstance(parts.reads, RedisReadModels):
             await parts.reads.close()
+        if shelf is not None:
+            await shelf.close()
 
 
 async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:

@@ -1,13 +1,17 @@
-"""Health: all checks at once, each with a deadline of its own, and the routes that tell."""
+"""Health: all checks at once, each with a deadline of its own, and the routes that tell.
+
+Unhealthy: Redis, NATS or the log does not work, so nothing can be promised (503).
+Degraded: something else is not well, and the service goes on (200). A check that
+does not answer in time counts as failed, and holds up nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Query
@@ -19,7 +23,9 @@ from starlette.responses import JSONResponse, Response
 from events.clock import utc_now
 from gateway.answers import SECRET
 from gateway.broker import BrokerAway
-from gateway.checks import CHECKS, CRITICAL, Check, Finding
+from gateway.checks import CHECKS, CRITICAL
+from gateway.checks.finding import Check, Finding, Look, Status, forget, milliseconds
+from gateway.health_history import SHOWN, Chronicle, History, Past
 from gateway.parts import Parts, Use
 from gateway.wire import Json, instant
 from projections.read import ReadModelsAway
@@ -27,25 +33,20 @@ from projections.read import ReadModelsAway
 log = structlog.get_logger()
 router = APIRouter(tags=["health"])
 
-DEADLINE = 2.0
-"""Seconds that a check may take."""
-
 FRESH = 1.0
 """Seconds for which a report is given again: the route is open to everyone."""
-
-EVERY = 15.0
-"""Seconds between reports that nobody asked for, so that there is a history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One look at everything. `duration` in milliseconds."""
+    """One look at everything. `duration` in milliseconds, `ill` names what is not well."""
 
-    status: Literal["healthy", "degraded", "unhealthy"]
+    status: Status
     timestamp: str
     uptime: int
     duration: float
     checks: dict[str, Json]
+    ill: tuple[str, ...]
     mends: list[str]
 
     @property
@@ -59,79 +60,88 @@ class Report:
             "checks": self.checks,
         }
 
+    @property
+    def past(self) -> Past:
+        """What of it is remembered."""
+        return Past(
+            timestamp=self.timestamp, status=self.status, duration=self.duration, ill=self.ill
+        )
+
 
 class Health:
-    """Runs the checks and remembers the last ten reports."""
+    """Looks at everything on an interval, and whenever it is asked."""
 
     def __init__(
         self,
         parts: Parts,
+        history: History,
         checks: Mapping[str, Check] = CHECKS,
-        deadline: float = DEADLINE,
     ) -> None:
         self._parts = parts
         self._checks = checks
-        self._deadline = deadline
+        self._history = history
+        self._deadline = parts.settings.health_timeout
         self._began = time.monotonic()
-        self._history: deque[Report] = deque(maxlen=10)
-        self._total = 0
-        self._failures = 0
-        self._spent = 0.0
         self._one_at_a_time = asyncio.Lock()
+        self._newest: Report | None = None
         self._taken = float("-inf")
+
+    @property
+    def newest(self) -> Report | None:
+        """The last report, however old; None before the first."""
+        return self._newest
+
+    @property
+    def chronicle(self) -> Chronicle:
+        """What was found so far."""
+        return self._history.chronicle
 
     async def run(self) -> None:
         """Look now and then, for ever. Ends by cancellation only."""
         while True:
-            await asyncio.sleep(EVERY)
+            # First: a gateway that has just started and is not connected yet is not ill.
+            await asyncio.sleep(self._parts.settings.health_interval)
             report = await self.report()
+            if self._history.newest != report.past:
+                self._history.remember(report.past)
             if report.status != "healthy":
-                ill = [name for name, check in report.checks.items() if not check["healthy"]]
-                log.warning("health.report", status=report.status, checks=ill)
+                log.warning("health.report", status=report.status, checks=report.ill)
 
     async def report(self) -> Report:
         """Look at everything, or return what was seen a moment ago."""
         async with self._one_at_a_time:
-            if time.monotonic() - self._taken > FRESH or not self._history:
-                self._remember(await self._look())
+            if self._newest is None or time.monotonic() - self._taken > FRESH:
+                self._newest = await self._look()
                 self._taken = time.monotonic()
-            return self._history[-1]
+                self._note(self._newest)
+            return self._newest
+
+    def _note(self, report: Report) -> None:
+        """Remember a change at once; what stays as it is, the interval remembers."""
+        # Not every report: whoever asks each second would push all else out.
+        before = self._history.newest
+        if before is None or (before.status, before.ill) != (report.status, report.ill):
+            self._history.remember(report.past)
 
     async def details(self) -> Json:
         """Return the report with history, statistics and what to do."""
         report = await self.report()
+        chronicle = self._history.chronicle
         return report.body | {
             "current": report.body,
-            "history": [
-                {
-                    "timestamp": past.timestamp,
-                    "healthy": past.status != "unhealthy",
-                    "status": past.status,
-                    "duration": past.duration,
-                }
-                for past in self._history
-            ],
-            "statistics": {
-                "healthyPercentage": round(100 * (1 - self._failures / self._total), 2),
-                "averageDuration": round(self._spent / self._total, 2),
-                "totalChecks": self._total,
-                "failureCount": self._failures,
-            },
+            "history": [past.shown for past in chronicle.reports[-SHOWN:]],
+            "statistics": chronicle.statistics,
             "recommendations": report.mends,
         }
 
-    def _remember(self, report: Report) -> None:
-        self._history.append(report)
-        self._total += 1
-        self._failures += report.status != "healthy"
-        self._spent += report.duration
-
     async def _look(self) -> Report:
         began = time.perf_counter()
-        found = await asyncio.gather(*(self._check(check) for check in self._checks.values()))
+        look = Look(self._parts)
+        found = await asyncio.gather(*(self._check(check, look) for check in self._checks.values()))
         checks: dict[str, Json] = {}
         mends: list[str] = []
-        ill: set[str] = set()
+        ill: list[str] = []
+        status: Status = "healthy"
         for name, (finding, took) in zip(self._checks, found, strict=True):
             checks[name] = {
                 "healthy": finding.healthy,
@@ -140,51 +150,53 @@ class Health:
                 "duration": took,
             }
             if not finding.healthy:
-                ill.add(name)
+                ill.append(name)
+                grave = name in CRITICAL and not finding.degraded
+                status = "unhealthy" if grave or status == "unhealthy" else "degraded"
             if finding.mend is not None:
                 mends.append(f"{name}: {finding.mend}")
         return Report(
-            status="unhealthy" if ill & CRITICAL else "degraded" if ill else "healthy",
+            status=status,
             timestamp=instant(utc_now()),
             uptime=int(time.monotonic() - self._began),
-            duration=_ms(time.perf_counter() - began),
+            duration=milliseconds(time.perf_counter() - began),
             checks=checks,
+            ill=tuple(ill),
             mends=mends,
         )
 
-    async def _check(self, check: Check) -> tuple[Finding, float]:
+    async def _check(self, check: Check, look: Look) -> tuple[Finding, float]:
         began = time.perf_counter()
-        task = asyncio.ensure_future(check(self._parts))
+        task = asyncio.ensure_future(check(look))
         # Not wait_for: that waits for a check which does not want to be cancelled.
         await asyncio.wait({task}, timeout=self._deadline)
         if not task.done():
             task.cancel()
-            task.add_done_callback(_forget)
-            finding = Finding(False, "No answer in time")
+            task.add_done_callback(forget)
+            finding = Finding(False, "No answer in time", mend=_slow(self._deadline))
         else:
             finding = _found(task)
-        return finding, _ms(time.perf_counter() - began)
+        return finding, milliseconds(time.perf_counter() - began)
+
+
+def _slow(deadline: float) -> str:
+    return (
+        f"No answer within {deadline:g} s: what it asks hangs, or the machine is overloaded; "
+        "look at the CPU, or raise HEALTH_TIMEOUT."
+    )
 
 
 def _found(task: asyncio.Future[Finding]) -> Finding:
+    """Read how a check ended. What is away has a check of its own, which says what to do."""
     try:
         return task.result()
     except ReadModelsAway:
-        return Finding(False, "The read models are away")
+        return Finding(False, "Cannot be told: the read models are away")
     except (BrokerAway, nats_errors.Error, js_errors.Error, OSError, TimeoutError):
-        return Finding(False, "The message broker is away")
+        return Finding(False, "Cannot be told: the message broker is away")
     except Exception as error:  # noqa: BLE001 - a broken check is a finding, not a 500
         log.warning("health.check_failed", error=type(error).__name__)
-        return Finding(False, "The check itself failed")
-
-
-def _forget(task: asyncio.Future[Finding]) -> None:
-    if not task.cancelled():
-        task.exception()
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 2)
+        return Finding(False, "The check itself failed", mend="Look at the gateway's log.")
 
 
 def _health(request: Request) -> Health:

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from events.settings import Settings
 from gateway.asks import Asks
 from gateway.broker import Broker, BrokerLog
+from gateway.browsers import Browsers
 from gateway.codes import Codes
 from gateway.commands import Commands
 from gateway.directory import Directory
@@ -35,6 +36,7 @@ class Parts:
     sender: Sender
     asks: Asks
     feed: Feed
+    browsers: Browsers
 
 
 def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
@@ -72,6 +74,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
             directory=directory,
             codes=codes,
         ),
+        browsers=Browsers(settings, outcomes),
     )
 
 

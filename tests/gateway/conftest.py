@@ -38,7 +38,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def serving(settings: Settings, reads: FakeReads) -> AsyncIterator[Running]:
+async def serving(settings: Settings, reads: FakeReads | None) -> AsyncIterator[Running]:
     """Serve on a free port, and stop."""
     app = create_app(settings, KEY, reads)
     listener = socket.create_server(("127.0.0.1", 0))

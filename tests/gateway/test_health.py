@@ -17,9 +17,10 @@ from events.connection import connect
 from events.streams import declare
 from events.subjects import SessionId, ask
 from gateway import docs
-from gateway.checks import CHECKS, Finding
+from gateway.checks import CHECKS
+from gateway.checks.finding import Check, Finding, Look
 from gateway.health import Health
-from gateway.parts import Parts
+from gateway.health_history import History, Past
 from projections.views import ProjectionHealth
 from tests import services
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
@@ -173,7 +174,7 @@ async def test_an_owner_that_answers_with_a_no_is_there(
     assert body["status"] == "healthy"
 
 
-async def never(_: Parts) -> Finding:
+async def never(_: Look) -> Finding:
     while True:
         try:
             await asyncio.sleep(60)
@@ -182,19 +183,24 @@ async def never(_: Parts) -> Finding:
             raise
 
 
-async def broken(_: Parts) -> Finding:
+async def broken(_: Look) -> Finding:
     raise RuntimeError("ws://10.0.0.7/secret")
 
 
-async def fine(_: Parts) -> Finding:
+async def fine(_: Look) -> Finding:
     return Finding(True, "fine")
 
 
-async def test_a_check_that_hangs_does_not_hang_health(alone: Running) -> None:
-    checks = {"fine": fine, "hangs": never, "broken": broken}
-    health = Health(alone.app.state.parts, checks, deadline=0.05)
+def health_of(running: Running, **checks: Check) -> Health:
+    return Health(running.app.state.parts, History(None), checks)
 
-    report = await asyncio.wait_for(health.report(), 1)
+
+async def test_a_check_that_hangs_does_not_hang_health(tmp_path: Path) -> None:
+    settings = settings_for("nats://127.0.0.1:9", tmp_path, health_timeout=0.05)
+    async with serving(settings, FakeReads()) as running:
+        health = health_of(running, fine=fine, hangs=never, broken=broken)
+
+        report = await asyncio.wait_for(health.report(), 1)
 
     assert report.checks["fine"]["healthy"] is True
     assert report.checks["hangs"]["message"] == "No answer in time"
@@ -202,30 +208,72 @@ async def test_a_check_that_hangs_does_not_hang_health(alone: Running) -> None:
     assert "10.0.0.7" not in json.dumps(report.body)
 
 
-async def test_the_last_ten_reports_are_kept(
+async def test_the_last_ten_reports_are_shown(alone: Running) -> None:
+    history = History(None)
+    for number in range(12):
+        history.remember(Past(timestamp=str(number), status="degraded", duration=3.0))
+    health = Health(alone.app.state.parts, history, {"fine": fine})
+
+    body = await health.details()
+
+    assert [past["timestamp"] for past in body["history"][:2]] == ["3", "4"]
+    assert len(body["history"]) == 10
+    assert body["statistics"]["totalChecks"] == 13
+    assert body["statistics"]["failureCount"] == 12
+    assert body["statistics"]["healthyPercentage"] == 7.69
+
+
+async def test_who_asks_again_and_again_does_not_push_the_past_out(
     alone: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.health.FRESH", -1)
-    health = Health(alone.app.state.parts, {"fine": fine})
+    health = health_of(alone, fine=fine)
 
-    for _ in range(12):
+    for _ in range(5):
         await health.report()
+
+    assert (await health.details())["statistics"]["totalChecks"] == 1
+
+
+async def test_a_change_is_remembered_at_once(
+    alone: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.health.FRESH", -1)
+    well = True
+
+    async def sometimes(_: Look) -> Finding:
+        return Finding(well, "as it is")
+
+    health = health_of(alone, redis=sometimes)
+    await health.report()
+    well = False
+    await health.report()
+    well = True
     body = await health.details()
 
-    assert len(body["history"]) == 10
-    assert body["statistics"]["totalChecks"] == 13
-    assert body["statistics"]["healthyPercentage"] == 100
+    assert [past["status"] for past in body["history"]] == ["healthy", "unhealthy", "healthy"]
+    assert body["history"][1]["ill"] == ("redis",)
+
+
+async def test_on_its_interval_health_looks_by_itself(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path
+) -> None:
+    settings = settings_for(nats_url, tmp_path, health_interval=0.01)
+    async with serving(settings, reads) as running:
+        async with asyncio.timeout(10):
+            while len(running.app.state.health.chronicle.reports) < 2:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_report_is_given_again_for_a_moment(alone: Running) -> None:
     asked = 0
 
-    async def counted(_: Parts) -> Finding:
+    async def counted(_: Look) -> Finding:
         nonlocal asked
         asked += 1
         return Finding(True, "fine")
 
-    health = Health(alone.app.state.parts, {"counted": counted})
+    health = health_of(alone, counted=counted)
     await asyncio.gather(*(health.report() for _ in range(20)))
 
     assert asked == 1

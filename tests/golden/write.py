@@ -98,7 +98,7 @@ SAMPLES: tuple[Payload, ...] = (
         command="c1", reason="suspended", detail="the breaker is open", status=503, retry_after=1.5
     ),
     live.Settled(command="c1", state="stopped"),
-    live.Usage(memory_mb=512, cpu=0.25),
+    live.Usage(memory_mb=512, cpu=0.25, mailbox=2),
 )
 
 

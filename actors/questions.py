@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import cast
@@ -22,8 +23,10 @@ from actors.browser.protocol import (
 )
 from actors.inbox import Asked
 from events import codec
+from events.session import Session, State
 
 Json = dict[str, JsonValue]
+_NUMBER = re.compile(r"[1-9][0-9]{6,14}")
 
 LARGEST = 1_900_000
 """Bytes of an answer; nats.conf takes 2 MB in one message."""
@@ -41,10 +44,24 @@ class Reply:
     page_works: bool | None
 
 
-async def answer(browser: Browser, asked: Asked) -> Reply:
-    """Ask the page and encode what it says; a failure is an answer too."""
+def no_pairing_code(asked: Asked, session: Session) -> bytes | None:
+    """Encode why there is no code to type into a phone; None if one can be asked for."""
+    if session.state is not State.PAIRING:
+        detail = f"the session is {session.word}; it waits for no phone"
+        return codec.answer_error("not_pairing", detail, 409)
+    if not _NUMBER.fullmatch(asked.question.number or ""):
+        detail = "number must be digits: the country code, then the number"
+        return codec.answer_error("bad_question", detail, 400)
+    return None
+
+
+async def answer(browser: Browser, asked: Asked, typed_until: datetime | None = None) -> Reply:
+    """Ask the page and encode what it says; a failure is an answer too.
+
+    `typed_until` is when a code for the phone ends, if that is what is asked for.
+    """
     try:
-        raw = codec.answer(await _look(browser, asked))
+        raw = codec.answer(await _look(browser, asked, typed_until))
         if len(raw) > LARGEST:
             # The broker would refuse it, and whoever asked would hear nothing at all.
             detail = "the answer is too large; ask for fewer"
@@ -61,7 +78,9 @@ async def answer(browser: Browser, asked: Asked) -> Reply:
         return Reply(codec.answer_error("browser_error", str(error), 503), page_works=False)
 
 
-async def _look(browser: Browser, asked: Asked) -> Json | list[JsonValue]:
+async def _look(
+    browser: Browser, asked: Asked, typed_until: datetime | None
+) -> Json | list[JsonValue]:
     question = asked.question
     match asked.query:
         case "status":
@@ -88,7 +107,8 @@ async def _look(browser: Browser, asked: Asked) -> Json | list[JsonValue]:
         case "screenshot":
             return {"png": base64.b64encode(await browser.screenshot()).decode()}
         case "pairing-code":
-            return {"code": await browser.pairing_code(_needed(question.number, "number"))}
+            code = await browser.pairing_code(_needed(question.number, "number"))
+            return {"code": code, "expires": typed_until and typed_until.isoformat()}
         case "qr":
             raise BadQuestion("the session itself answers this one")
 

@@ -24,7 +24,7 @@ from actors.mailbox import contained, depth, tell
 from actors.memory import Cost
 from actors.operations import Operations, OperationsEvent
 from actors.parts import Parts
-from actors.questions import Reply, answer
+from actors.questions import Reply, answer, no_pairing_code
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
 from actors.sending import RETRY, Sender, Tried, try_in_page
@@ -64,10 +64,12 @@ from events.session_rules import (
     Quiet,
     Refusal,
     Stale,
+    TypedCode,
     Unlinked,
     Wanting,
     decide,
     is_forgettable,
+    is_typing,
 )
 from events.subjects import SessionId
 
@@ -267,7 +269,9 @@ class SessionActor(pykka.ThreadingActor):
         elif state.deadline is None:
             self._timers.silence("deadline")
         else:
-            left = (state.deadline - self._parts.clock.now()).total_seconds()
+            # A page that waits for a typed code need not show others meanwhile.
+            due = max(state.deadline, state.typed_until or state.deadline)
+            left = (due - self._parts.clock.now()).total_seconds()
             grace = QR_GRACE if state.state is S.PAIRING else 0.0
             self._timers.ring("deadline", max(0.0, left + grace))
         self._arm_stale()
@@ -456,7 +460,9 @@ class SessionActor(pykka.ThreadingActor):
             case b.QrShown(code, ttl):
                 self._show_qr(code, ttl)
             case b.QrIdle():
-                if self._recorder.state.state is S.PAIRING:
+                state = self._recorder.state
+                # A new code to scan would void the one that is being typed.
+                if state.state is S.PAIRING and not is_typing(state, self._parts.clock.now()):
                     self._in_page(lambda page: page.refresh_qr())
             case b.StateSeen(status):
                 self._see_status(status)
@@ -563,6 +569,12 @@ class SessionActor(pykka.ThreadingActor):
             else:
                 asked.reply(codec.answer(self._qr.model_dump(mode="json")))
             return
+        if asked.query == "pairing-code":
+            no = no_pairing_code(asked, self._recorder.state)
+            if no is not None:
+                asked.reply(no)
+                return
+            self._note(TypedCode())
         needs_ready = asked.query not in {"screenshot", "status", "pairing-code"}
         browser = self._life.browser
         if browser is None or (needs_ready and state is not S.READY):
@@ -583,7 +595,9 @@ class SessionActor(pykka.ThreadingActor):
             asked.reply(codec.answer_error("failed", "no answer", 503))
             self._tell_me(Replied(life, page_works=False))
 
-        self._parts.loop.run(answer(browser, asked), then=replied, failed=failed)
+        self._parts.loop.run(
+            answer(browser, asked, self._recorder.state.typed_until), then=replied, failed=failed
+        )
 
     # --- upkeep -------------------------------------------------------------------
 

@@ -51,6 +51,13 @@ class Answer(Payload):
     error: AskError | None = None
 
 
+class PairingCode(Payload):
+    """A code that links the phone it is typed into. A credential: never logged."""
+
+    code: str
+    expires: datetime | None = None
+
+
 class QrAnswer(Payload):
     """The code on the page right now."""
 

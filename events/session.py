@@ -75,6 +75,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "loading": WITH_BROWSER - {S.READY},
     "pairing": frozenset({S.STARTING}),
     "qr_refreshed": frozenset({S.PAIRING}),
+    "pairing_code_asked": frozenset({S.PAIRING}),
     "qr_exhausted": frozenset({S.PAIRING}),
     "authenticated": frozenset({S.STARTING, S.PAIRING}),
     "auth_failed": frozenset({S.STARTING, S.PAIRING, S.AUTHENTICATED}),
@@ -131,6 +132,7 @@ class Session:
     page: Breaker = field(default_factory=Breaker)
     page_since: datetime | None = None
     qr_attempt: int = 0
+    typed_until: datetime | None = None
     deadline: datetime | None = None
     generation: int = 0
     percent: int = -1
@@ -157,6 +159,8 @@ def evolve(session: Session, event: SessionEvent, at: datetime) -> Session:
     if moved.state not in WITH_BROWSER:
         # A breaker of calls into a page ends with the page.
         moved = replace(moved, page=Breaker())
+    if moved.state is not S.PAIRING:
+        moved = replace(moved, typed_until=None)
     if moved.linked and not session.linked:
         moved = replace(moved, linked_at=at)
     if moved.breaker is not session.breaker:
@@ -192,6 +196,8 @@ def _apply(was: Session, event: SessionEvent) -> Session:
             return replace(was, percent=event.percent)
         case e.Pairing() | e.QrRefreshed():
             return replace(was, state=S.PAIRING, qr_attempt=event.attempt, deadline=event.expires)
+        case e.PairingCodeAsked():
+            return replace(was, typed_until=event.expires)
         case e.QrExhausted() | e.AuthFailed() | e.ProfileRestored():
             return was
         case e.Authenticated():

@@ -151,6 +151,14 @@ class QrRefreshed(Payload):
     expires: datetime
 
 
+class PairingCodeAsked(Payload):
+    """A code to type into the phone is asked for, good until `expires`. It is never stored."""
+
+    kind: ClassVar[str] = "pairing_code_asked"
+
+    expires: datetime
+
+
 class QrExhausted(Payload):
     """The configured number of codes went unscanned."""
 
@@ -349,6 +357,7 @@ SessionEvent = (
     | LoadingSeen
     | Pairing
     | QrRefreshed
+    | PairingCodeAsked
     | QrExhausted
     | Authenticated
     | AuthFailed

@@ -20,6 +20,10 @@ QR_GRACE = 30.0
 """Seconds after a code's expiry in which WhatsApp must show the next one."""
 
 
+TYPING_TIME = 180.0
+"""Seconds that WhatsApp takes a code typed into the phone; its page then makes another."""
+
+
 class Refusal(Exception):
     """A command that the session is in no state for. `status` is what HTTP answers."""
 
@@ -99,6 +103,11 @@ class CodeShown:
 
 
 @dataclass(frozen=True, slots=True)
+class TypedCode:
+    """Somebody wants a code to type into the phone instead of one to scan."""
+
+
+@dataclass(frozen=True, slots=True)
 class Linked:
     """The page has credentials that WhatsApp accepted."""
 
@@ -175,6 +184,7 @@ Fact = (
     | Launching
     | Progress
     | CodeShown
+    | TypedCode
     | Linked
     | Synced
     | Dropped
@@ -297,6 +307,10 @@ def _note(
             return (e.LoadingSeen(percent=fact.percent, message=fact.message),) if tells else ()
         case CodeShown():
             return _code(session, fact, now, policy)
+        case TypedCode():
+            if state is not S.PAIRING:
+                return ()
+            return (e.PairingCodeAsked(expires=now + timedelta(seconds=TYPING_TIME)),)
         case Linked():
             if state not in {S.STARTING, S.PAIRING}:
                 return ()
@@ -338,6 +352,11 @@ def _note(
             assert_never(fact)
 
 
+def is_typing(session: Session, now: datetime) -> bool:
+    """Whether somebody may be typing a code into the phone: ending the page would void it."""
+    return session.typed_until is not None and now < session.typed_until
+
+
 def is_forgettable(session: Session) -> bool:
     """Whether nothing would be lost with the session: no link, and nothing going on."""
     return not session.linked and session.state in AT_REST | {S.REGISTERED, S.SUSPENDED}
@@ -355,7 +374,7 @@ def _code(session: Session, fact: CodeShown, now: datetime, policy: Policy) -> E
     if session.state is not S.PAIRING:
         return ()
     attempt = session.qr_attempt + 1
-    if attempt > policy.qr_max:
+    if attempt > policy.qr_max and not is_typing(session, now):
         return (e.QrExhausted(attempts=session.qr_attempt), e.Rested(reason="qr_exhausted"))
     return (e.QrRefreshed(attempt=attempt, expires=expires),)
 

@@ -100,6 +100,14 @@ class QrAnswer(Answer):
     expires_at: str
 
 
+class PairingCodeAnswer(Answer):
+    """A code to type into the phone: Linked devices, Link with phone number instead."""
+
+    session_id: str
+    code: str
+    expires_at: str | None
+
+
 class LinkedAnswer(Answer):
     """No code, because the session is linked."""
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from nats import errors as nats_errors
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from events import subjects
 from events.asks import Answer, Query, Question
 from events.subjects import SessionId
 from gateway.broker import Broker, BrokerAway
 from gateway.problems import Problem, without_addresses
+
+T = TypeVar("T")
+
+PAGE = 35.0
+"""Seconds, more than a page is given, so that the owner's own word for a failure comes through."""
 
 
 class Asks:
@@ -47,3 +54,17 @@ class Asks:
             status = told.status if 400 <= told.status < 600 else 503
             raise Problem(status, told.reason, without_addresses(told.detail))
         return answer.data if answer.data is not None else {}
+
+    async def look(
+        self,
+        session: SessionId,
+        query: Query,
+        shape: TypeAdapter[T],
+        question: Question | None = None,
+    ) -> T:
+        """Have the owner ask its page; raises Problem for a no and for nonsense, and BrokerAway."""
+        told = await self.ask(session, query, question, timeout=PAGE)
+        try:
+            return shape.validate_python(told)
+        except ValidationError:
+            raise Problem(503, "bad_answer", "The session's answer makes no sense.") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Path, Query
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from events import asks
@@ -179,9 +179,4 @@ async def _ask(
 ) -> T:
     """Ask a session's owner; raises Problem (404, the owner's own no, 503) and BrokerAway."""
     view = await parts.directory.by_id(session_id)
-    # Longer than the page is given for it, so that its own word for a failure comes through.
-    told = await parts.asks.ask(SessionId(view.user, view.bot), query, question, timeout=35)
-    try:
-        return shape.validate_python(told)
-    except ValidationError:
-        raise Problem(503, "bad_answer", "The session's answer makes no sense.") from None
+    return await parts.asks.look(SessionId(view.user, view.bot), query, shape, question)

@@ -1,23 +1,26 @@
-"""Routes that give a QR code, as JSON or as a picture."""
+"""Routes that give what links a phone: a QR code, as JSON or as a picture, or a code to type."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Body, Header, Path
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
+from events.asks import PairingCode, Question
 from events.subjects import SessionId
-from gateway.answers import SECRET, LinkedAnswer, QrAnswer, answer, errors
+from gateway.answers import SECRET, LinkedAnswer, PairingCodeAnswer, QrAnswer, answer, errors
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.parts import Parts, Use
 from gateway.pictures import data_url, png
 from gateway.problems import not_found
-from gateway.wire import instant, number
+from gateway.wire import PhoneBody, instant, number
 
-router = APIRouter(prefix="/api/qr", tags=["qr"])
+router = APIRouter(tags=["qr"])
 
+_TYPED: TypeAdapter[PairingCode] = TypeAdapter(PairingCode)
 Accept = Annotated[str, Header(description="`image/png` gives the picture.")]
 _PICTURE: dict[str, Any] = {"image/png": {}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -29,7 +32,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 } | errors(400, 408, 409, 429, 503)
 
 
-@router.get("/{userId}/{plubotId}", summary="Get the QR code to scan", responses=_ANSWERS)
+@router.get("/api/qr/{userId}/{plubotId}", summary="Get the QR code to scan", responses=_ANSWERS)
 async def by_pair(
     user_id: Annotated[Id, Path(alias="userId")],
     plubot_id: Annotated[Id, Path(alias="plubotId")],
@@ -40,7 +43,9 @@ async def by_pair(
     return await _give(parts, SessionId(user_id, plubot_id), accept)
 
 
-@router.get("/{id}", summary="Get the QR code by session id", responses=_ANSWERS | errors(404))
+@router.get(
+    "/api/qr/{id}", summary="Get the QR code by session id", responses=_ANSWERS | errors(404)
+)
 async def by_id(
     session_id: Annotated[SessionKey, Path(alias="id")],
     parts: Use,
@@ -51,6 +56,26 @@ async def by_id(
     if session is None:
         raise not_found(session_id)
     return await _give(parts, session, accept)
+
+
+@router.post(
+    "/api/sessions/{id}/pairing-code",
+    summary="Get a code to type into the phone instead of scanning one",
+    responses={200: {"model": PairingCodeAnswer}} | errors(400, 404, 409, 429, 503),
+)
+async def pairing_code(
+    session_id: Annotated[SessionKey, Path(alias="id")],
+    body: Annotated[PhoneBody, Body(examples=[{"phoneNumber": "491701234567"}])],
+    parts: Use,
+) -> Response:
+    """Ask WhatsApp for a code for this phone; the session must be showing a QR code."""
+    view = await parts.directory.by_id(session_id)
+    question = Question(number=body.phone_number)
+    session = SessionId(view.user, view.bot)
+    found = await parts.asks.look(session, "pairing-code", _TYPED, question)
+    expires = None if found.expires is None else instant(found.expires)
+    given = PairingCodeAnswer(session_id=view.session, code=found.code, expires_at=expires)
+    return answer(given, headers=SECRET)
 
 
 async def _give(parts: Parts, session: SessionId, accept: str) -> Response:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 
-RULE = (
-    "must be a phone number with its country code (491701234567 or +49 170 1234567) "
-    "or a chat id ending in @c.us, @s.whatsapp.net, @g.us or @lid"
-)
+NUMBER_RULE = "must be a phone number with its country code (491701234567 or +49 170 1234567)"
+RULE = f"{NUMBER_RULE} or a chat id ending in @c.us, @s.whatsapp.net, @g.us or @lid"
 
 _LONGEST = 128
 # Contacts copied from a phone carry invisible direction marks around the number.
@@ -47,6 +45,11 @@ def chat_id(to: str | int) -> str:
             return f"{_DEVICE.sub('', local)}@lid"
         case _:
             raise BadRecipient
+
+
+def phone(text: str) -> str:
+    """Return the digits of a phone number; raise BadRecipient."""
+    return _phone(text.translate(_INVISIBLE).strip())
 
 
 def _phone(text: str) -> str:

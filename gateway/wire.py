@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -48,6 +49,13 @@ def _chat(value: object) -> str:
         raise PydanticCustomError("bad_recipient", "{rule}", {"rule": str(error)}) from None
 
 
+def _phone(value: object) -> str:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        with contextlib.suppress(recipients.BadRecipient):
+            return recipients.phone(str(value))
+    raise PydanticCustomError("bad_number", "{rule}", {"rule": recipients.NUMBER_RULE})
+
+
 def _message(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("bad_message", "must be text")
@@ -68,6 +76,11 @@ To = Annotated[
     BeforeValidator(_chat, json_schema_input_type=str | int),
     Field(description=f"Whom to send to: {recipients.RULE}.", examples=["+49 170 1234567"]),
 ]
+Phone = Annotated[
+    str,
+    BeforeValidator(_phone, json_schema_input_type=str | int),
+    Field(description=f"The phone to link: {recipients.NUMBER_RULE}.", examples=["491701234567"]),
+]
 Text = Annotated[
     str,
     BeforeValidator(_message, json_schema_input_type=str),
@@ -86,6 +99,12 @@ class CreateBody(Pair):
     """A session to create."""
 
     force_new: bool = Field(default=False, description="Drop the link and start over.")
+
+
+class PhoneBody(Wire):
+    """A phone to link by a code that is typed into it."""
+
+    phone_number: Phone
 
 
 class MessageBody(Wire):

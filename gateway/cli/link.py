@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable
 
+import httpx
 import segno
 from pydantic import JsonValue
 
@@ -14,6 +15,9 @@ from gateway.cli.service import CannotDo, Json, Service
 
 PAUSE = 1.0
 """Seconds between looks. A code lives for some twenty."""
+
+TYPING = 170.0
+"""Seconds for which a code to type is shown: a little less than it holds."""
 
 ENDS: dict[str, str] = {
     "auth_failed": "WhatsApp refuses this account",
@@ -35,10 +39,20 @@ def drawn(code: str) -> str:
     return drawing.getvalue()
 
 
-def link(service: Service, user: str, bot: str, *, patience: float, say: Say, show: Say) -> None:
+def link(
+    service: Service,
+    user: str,
+    bot: str,
+    *,
+    patience: float,
+    say: Say,
+    show: Say,
+    phone: str | None = None,
+) -> None:
     """Start a session and show its codes until it is ready; raises CannotDo.
 
-    `show` gets each new code as a drawing, `say` what happens besides.
+    `show` gets each new code as a drawing, `say` what happens besides. With the
+    number of a `phone` there is a code to type into it instead.
     """
     give_up = time.monotonic() + patience
     with service.http() as http:
@@ -46,6 +60,7 @@ def link(service: Service, user: str, bot: str, *, patience: float, say: Say, sh
         data = _data(service.call(http, "POST", "/api/sessions/create", json=pair))
         last_code = last_word = None
         begun = False
+        typed = None if phone is None else Typed(service, http, phone, say)
         while True:
             word, code = data.get("status"), data.get("qr")
             if word == "ready":
@@ -55,7 +70,9 @@ def link(service: Service, user: str, bot: str, *, patience: float, say: Say, sh
             begun = begun or word not in ENDS
             if begun and isinstance(word, str) and word in ENDS:
                 raise CannotDo(f"{ENDS[word]}{_because(data)}")
-            if isinstance(code, str) and code != last_code:
+            if typed is not None and word == "waiting_qr":
+                typed.show(str(data.get("sessionId")))
+            elif isinstance(code, str) and code != last_code:
                 show(drawn(code))
                 say("Scan it: WhatsApp on the phone, Settings, Linked devices, Link a device.")
                 last_code = code
@@ -66,6 +83,27 @@ def link(service: Service, user: str, bot: str, *, patience: float, say: Say, sh
                 raise CannotDo(f"not linked after {patience:.0f} s; the session goes on waiting")
             pause(PAUSE)
             data = _data(service.call(http, "GET", f"/api/sessions/{user}/{bot}"))
+
+
+class Typed:
+    """Codes to type into one phone: another one when the last has run out."""
+
+    def __init__(self, service: Service, http: httpx.Client, phone: str, say: Say) -> None:
+        self._service, self._http, self._phone, self._say = service, http, phone, say
+        self._good_until = float("-inf")
+
+    def show(self, session: str) -> None:
+        """Show a code, unless the one that was shown still holds; raises CannotDo."""
+        if time.monotonic() < self._good_until:
+            return
+        asked = {"phoneNumber": self._phone}
+        path = f"/api/sessions/{session}/pairing-code"
+        code = str(self._service.call(self._http, "POST", path, json=asked).get("code"))
+        self._good_until = time.monotonic() + TYPING
+        self._say(f"Type it: {code[:4]}-{code[4:]}")
+        self._say(
+            "On the phone: Settings, Linked devices, Link a device, Link with phone number instead."
+        )
 
 
 def pair_of(service: Service, session: str) -> tuple[str, str]:

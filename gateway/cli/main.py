@@ -183,16 +183,20 @@ def link(
     user: Annotated[str, typer.Argument(help="The user, or the id of a session that exists.")],
     bot: Annotated[str | None, typer.Argument(help="The user's bot.")] = None,
     timeout: Annotated[float, typer.Option(help="Seconds until giving up.")] = 300,
+    phone: Annotated[
+        str | None,
+        typer.Option(help="Its number: shows a code to type into it, instead of one to scan."),
+    ] = None,
 ) -> None:
     """Link a phone: draws the QR code here, and each new one, until it is scanned.
 
     `wa link USER BOT` makes the session if there is none; `wa link SESSION`
-    takes one that exists.
+    takes one that exists. With --phone, the code is one to type.
     """
     service = _service()
     if bot is None:
         user, bot = linking.pair_of(service, user)
-    linking.link(service, user, bot, patience=timeout, say=out.print, show=_draw)
+    linking.link(service, user, bot, patience=timeout, say=out.print, show=_draw, phone=phone)
 
 
 def _draw(code: str) -> None:

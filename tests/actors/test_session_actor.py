@@ -13,6 +13,7 @@ from events import session_events as e
 from events.backoff import Backoff
 from events.live import Qr, Refused, Settled
 from events.session import State
+from events.session_rules import QR_GRACE, TYPING_TIME
 from events.subjects import SessionId
 from tests.actors.world import FRIEND, NUMBER, World, a_world
 
@@ -63,6 +64,70 @@ def test_a_code_is_told_live_and_never_stored(world: World) -> None:
 
     assert code == world.browser(ANN).qr
     assert not any(code.encode() in stored.raw for stored in world.log.events)
+
+
+async def test_a_code_to_type_is_given_and_never_stored(world: World) -> None:
+    world.create(ANN)
+    world.wait_for(ANN, "pairing")
+
+    answer = await world.wire.ask(ANN, "pairing-code", number=NUMBER)
+
+    [asked] = world.envelopes(ANN, "pairing_code_asked")
+    expires = str(asked.data["expires"]).replace("Z", "+00:00")
+    assert answer.data == {"code": "WZYX1234", "expires": expires}
+    stored = b"".join(stored.raw for stored in world.log.events)
+    assert b"WZYX1234" not in stored
+    assert NUMBER.encode() not in stored
+
+
+async def test_a_session_does_not_rest_while_somebody_types_a_code(world: World) -> None:
+    world.create(ANN)
+    world.wait_for(ANN, "pairing")
+    await world.wire.ask(ANN, "pairing-code", number=NUMBER)
+    for _ in range(world.settings.qr_max + 1):
+        world.browser(ANN).new_qr()
+    world.wait_for(ANN, "qr_refreshed", world.settings.qr_max + 1)
+
+    world.advance(TYPING_TIME + 1)
+    world.browser(ANN).new_qr()
+
+    world.wait_for(ANN, "rested")
+    assert world.envelopes(ANN, "crashed") == []
+
+
+async def test_a_page_that_waits_for_a_typed_code_need_show_no_other(world: World) -> None:
+    world.create(ANN)
+    world.wait_for(ANN, "pairing")
+    await world.wire.ask(ANN, "pairing-code", number=NUMBER)
+
+    world.advance(TYPING_TIME + QR_GRACE - 1)
+    assert world.word(ANN) == "waiting_qr"
+    world.advance(2)
+
+    world.wait_for(ANN, "crashed")
+    assert world.state(ANN).reason == "qr_stuck"
+
+
+@pytest.mark.parametrize("number", ["12", "+49 170 1234567", "anna", None])
+async def test_a_code_is_typed_into_a_phone_with_a_number(world: World, number: str | None) -> None:
+    world.create(ANN)
+    world.wait_for(ANN, "pairing")
+
+    answer = await world.wire.ask(ANN, "pairing-code", number=number)
+
+    assert answer.error is not None
+    assert (answer.error.status, answer.error.reason) == (400, "bad_question")
+    assert world.envelopes(ANN, "pairing_code_asked") == []
+
+
+async def test_a_linked_session_has_no_code_to_type(world: World) -> None:
+    world.linked(ANN)
+
+    answer = await world.wire.ask(ANN, "pairing-code", number=NUMBER)
+
+    assert answer.error is not None
+    assert (answer.error.status, answer.error.reason) == (409, "not_pairing")
+    assert world.envelopes(ANN, "pairing_code_asked") == []
 
 
 def test_a_session_rests_when_nobody_scans(world: World) -> None:

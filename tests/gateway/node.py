@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NatsTimeout
 
 from events import codec, live, message, session_events, subjects
+from events.asks import Query, Question
 from events.clock import utc_now
 from events.envelope import Envelope, new_id
 from events.log import Guard, JetStreamLog
@@ -101,6 +102,18 @@ class ScriptedNode:
         if isinstance(notice, live.Qr):
             self.reads.show_code(session, notice)
         await self.client.publish(subjects.live(session, notice.kind), codec.encode(sealed))
+
+    async def owner(self, session: SessionId, query: Query, answer: bytes) -> list[Question]:
+        """Answer a question about a session from now on; returns what will be asked."""
+        asked: list[Question] = []
+
+        async def reply(message: Msg) -> None:
+            asked.append(Question.model_validate_json(message.data))
+            await message.respond(answer)
+
+        await self.client.subscribe(subjects.ask(session, query), cb=reply)
+        await self.client.flush()
+        return asked
 
     # --- shortcuts --------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import structlog
 from click.testing import Result
 from typer.testing import CliRunner
 
-from events import live
+from events import codec, live
 from events import session_events as e
 from events.clock import utc_now
 from events.settings import Settings
@@ -131,6 +131,22 @@ async def _until_code(node: ScriptedNode) -> None:
         while ONE not in node.reads.codes:
             await asyncio.sleep(0.02)
     await asyncio.sleep(0.3)
+
+
+async def test_link_shows_a_code_to_type_for_a_phone(wa: Wa, node: ScriptedNode) -> None:
+    asked = await node.owner(ONE, "pairing-code", codec.answer({"code": "WZYX1234"}))
+    linked = asyncio.create_task(wa("link", "user", "one", "--phone", "+49 170 1234567"))
+    async with asyncio.timeout(10):
+        while not asked:
+            await asyncio.sleep(0.02)
+    await node.ready(ONE)
+    result = await linked
+
+    assert result.exit_code == 0, result.output
+    assert "Type it: WZYX-1234" in result.output
+    assert "Scan it" not in result.output
+    assert "Linked: user-one" in result.output
+    assert [question.number for question in asked] == ["491701234567"]
 
 
 async def test_link_takes_the_id_of_a_session_that_exists(wa: Wa, node: ScriptedNode) -> None:

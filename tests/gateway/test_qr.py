@@ -45,6 +45,57 @@ async def test_a_code_that_is_there_is_given(http: httpx.AsyncClient, node: Scri
         assert answer.headers["cache-control"] == "no-store"
 
 
+async def test_a_code_to_type_is_given_and_never_logged(
+    http: httpx.AsyncClient, node: ScriptedNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await node.registered(ONE)
+    typed = codec.answer({"code": "WZYX1234", "expires": "2026-01-01T12:00:00+00:00"})
+    asked = await node.owner(ONE, "pairing-code", typed)
+
+    answer = await http.post(
+        "/api/sessions/user-one/pairing-code", json={"phoneNumber": "+49 170 1234567"}
+    )
+
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["success"], body["sessionId"], body["code"]) == (True, "user-one", "WZYX1234")
+    assert body["expiresAt"] == "2026-01-01T12:00:00.000Z"
+    assert answer.headers["cache-control"] == "no-store"
+    assert [question.number for question in asked] == ["491701234567"]
+    logged = capsys.readouterr().out
+    assert "http.served" in logged
+    assert "WZYX1234" not in logged
+    assert "1701234567" not in logged
+
+
+async def test_no_code_is_typed_where_nobody_waits_for_a_phone(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+    no = codec.answer_error("not_pairing", "the session is ready; it waits for no phone", 409)
+    await node.owner(ONE, "pairing-code", no)
+
+    answer = await http.post(
+        "/api/sessions/user-one/pairing-code", json={"phoneNumber": "491701234567"}
+    )
+
+    assert (answer.status_code, answer.json()["reason"]) == (409, "not_pairing")
+
+
+@pytest.mark.parametrize(
+    "number", ["", "anna", "0170 1234567", "120363000000000000@g.us", True, None, ["49"]]
+)
+async def test_what_is_no_phone_number_gets_no_code(
+    http: httpx.AsyncClient, node: ScriptedNode, number: object
+) -> None:
+    await node.registered(ONE)
+
+    answer = await http.post("/api/sessions/user-one/pairing-code", json={"phoneNumber": number})
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("phoneNumber must be a phone number")
+
+
 async def test_asking_for_a_code_starts_the_session(
     http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:

@@ -42,6 +42,7 @@ SAMPLES: tuple[Payload, ...] = (
     e.LoadingSeen(percent=75, message="Loading your chats"),
     e.Pairing(attempt=1, expires=LATER),
     e.QrRefreshed(attempt=2, expires=LATER),
+    e.PairingCodeAsked(expires=LATER),
     e.QrExhausted(attempts=6),
     e.Authenticated(deadline=LATER),
     e.AuthFailed(reason="rejected"),

@@ -30,6 +30,7 @@ EVENTS: dict[str, SessionEvent] = {
         e.LoadingSeen(percent=50, message=""),
         e.Pairing(attempt=1, expires=SOON),
         e.QrRefreshed(attempt=2, expires=SOON),
+        e.PairingCodeAsked(expires=SOON),
         e.QrExhausted(attempts=6),
         e.Authenticated(deadline=SOON),
         e.AuthFailed(reason="rejected"),
@@ -75,6 +76,7 @@ starting          queued                                        starting
 loading           starting pairing authenticated offline        =
 pairing           starting                                      pairing
 qr_refreshed      pairing                                       pairing
+pairing_code_asked pairing                                      =
 qr_exhausted      pairing                                       =
 authenticated     starting pairing                              authenticated
 auth_failed       starting pairing authenticated                =
@@ -166,6 +168,7 @@ FACTS: tuple[Fact, ...] = (
     r.Progress(10, "loading"),
     r.Progress(100, "loaded"),
     r.CodeShown(20),
+    r.TypedCode(),
     r.Linked(),
     SYNCED,
     r.Dropped("TIMEOUT"),

@@ -184,6 +184,24 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def _no_status() -> dict[int | str, dict[str, Any]]:
+    said = errors(404)[404]
+    content = said["content"]["application/problem+json"]
+    shape = {
+        "type": "object",
+        "required": ["success", "exists", "status", "error"],
+        "properties": {
+            "success": {"const": False},
+            "exists": {"const": False},
+            "status": {"const": "not_found"},
+            "error": {"type": "string"},
+        },
+    }
+    example = content["example"] | {"exists": False, "status": "not_found"}
+    told = {"schema": shape, "example": example}
+    return {404: said | {"content": {"application/problem+json": told}}}
+
+
 def _example(status: int) -> dict[str, Any]:
     example: dict[str, Any] = {
         "type": "about:blank",
@@ -194,3 +212,7 @@ def _example(status: int) -> dict[str, Any]:
         "error": _SAYS[status],
     }
     return example | ({"retryAfter": 2000} if status in {429, 503} else {})
+
+
+NO_STATUS = _no_status()
+"""The status of a session that is not there: `status` is a word in it, not a number."""

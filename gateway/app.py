@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from events.settings import Settings
 from gateway import (
@@ -165,6 +166,17 @@ def _plain(request: Request, error: HTTPException) -> Problem:
         case 404:
             return Problem(404, "no_route", "There is no such route.")
         case 405:
-            return Problem(405, "wrong_method", f"This route does not take {request.method}.")
+            return _wrong_method(request)
         case status:
             return Problem(status, "bad_request", "The request could not be read.")
+
+
+def _wrong_method(request: Request) -> Problem:
+    taken = {
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
+    detail = f"This route does not take {request.method}."
+    return Problem(405, "wrong_method", detail, headers={"Allow": ", ".join(sorted(taken))})

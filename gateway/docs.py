@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from gateway.answers import errors
+
 DESCRIPTION = """\
 Sessions of WhatsApp Web over HTTP. Every route but the health ones needs an API key, as
 `x-api-key` or as `Authorization: Bearer` (the first decides if both come). Errors are
@@ -47,6 +49,8 @@ PROBLEM: dict[str, Any] = {
 
 Schema = dict[str, Any]
 
+_BAD_INPUT: Schema = {"400": errors(400)[400]}
+
 
 def document(app: FastAPI) -> Schema:
     """Return the OpenAPI document."""
@@ -75,6 +79,11 @@ def _document(app: FastAPI) -> Schema:
             told = operation["responses"].get("422", {}).get("content", {})
             if "application/json" in told:
                 del operation["responses"]["422"]
+                operation["responses"] |= {
+                    status: said
+                    for status, said in _BAD_INPUT.items()
+                    if status not in operation["responses"]
+                }
     return whole
 
 

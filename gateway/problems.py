@@ -28,9 +28,10 @@ class Problem(HTTPException):
         detail: str,
         *,
         retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
         **more: JsonValue,
     ) -> None:
-        super().__init__(status, detail)
+        super().__init__(status, detail, dict(headers or {}))
         self.reason = reason
         self.retry_after = (
             (RETRY_AFTER if retry_after is None else retry_after) if status in {429, 503} else None
@@ -54,7 +55,7 @@ class Problem(HTTPException):
 
     def response(self) -> JSONResponse:
         """Return the answer itself."""
-        headers: dict[str, str] = {"Cache-Control": "no-store"}
+        headers = {"Cache-Control": "no-store", **(self.headers or {})}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         if self.status_code == 401:

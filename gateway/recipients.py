@@ -7,6 +7,12 @@ import re
 NUMBER_RULE = "must be a phone number with its country code (491701234567 or +49 170 1234567)"
 RULE = f"{NUMBER_RULE} or a chat id ending in @c.us, @s.whatsapp.net, @g.us or @lid"
 
+PATTERN = (
+    r"^(\+?[1-9]([ .-]*[0-9]){6,14}|[1-9][0-9]{6,14}@(c\.us|s\.whatsapp\.net)"
+    r"|[0-9]{5,20}(-[0-9]{5,20})?@g\.us|[0-9]{5,20}@lid)$"
+)
+"""What is surely taken, for the document. More is: marks and brackets of a copied number."""
+
 _LONGEST = 128
 # Contacts copied from a phone carry invisible direction marks around the number.
 _INVISIBLE = dict.fromkeys([0x200B, 0xFEFF, *range(0x200E, 0x2010), *range(0x202A, 0x202F)])

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from events.clock import utc_now
 from events.subjects import SessionId
 from gateway.answers import (
+    NO_STATUS,
     SECRET,
     CreateAnswer,
     DoneAnswer,
@@ -147,7 +148,7 @@ async def show(session_id: OfPath, parts: Use) -> Response:
 @router.get(
     "/{id}/status",
     summary="The short form",
-    responses={200: {"model": StatusAnswer}} | errors(400, 404, 503),
+    responses={200: {"model": StatusAnswer}} | errors(400, 503) | NO_STATUS,
 )
 async def status(session_id: OfPath, parts: Use) -> Response:
     """Tell whether a session exists, is linked and is ready."""

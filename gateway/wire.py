@@ -6,13 +6,21 @@ import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictBool,
+    StringConstraints,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from events.session import State
 from gateway import recipients
-from gateway.ids import Id, SessionKey
+from gateway.ids import Id, SessionKey, text
 from gateway.problems import without_addresses
 from projections.views import MessageView, QrView, SessionView
 
@@ -40,11 +48,14 @@ def number(chat: str | None) -> str | None:
 # --- in -----------------------------------------------------------------------
 
 
+def _given(field: str) -> dict[str, JsonValue]:
+    """Describe an object that has a field, and not as null."""
+    return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+
+
 def _chat(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise PydanticCustomError("bad_recipient", "must be text or a whole number")
     try:
-        return recipients.chat_id(value)
+        return recipients.chat_id(text(value))
     except recipients.BadRecipient as error:
         raise PydanticCustomError("bad_recipient", "{rule}", {"rule": str(error)}) from None
 
@@ -71,9 +82,14 @@ def _message(value: object) -> str:
     return value
 
 
+# What the document says of them; the rules themselves are above.
+_Recipient = Annotated[str, StringConstraints(pattern=recipients.PATTERN)]
+_Number = Annotated[int, Field(ge=10**6, lt=10**15)]
+_Words = Annotated[str, StringConstraints(pattern=r"\S", max_length=LONGEST_MESSAGE)]
+
 To = Annotated[
     str,
-    BeforeValidator(_chat, json_schema_input_type=str | int),
+    BeforeValidator(_chat, json_schema_input_type=_Recipient | _Number),
     Field(description=f"Whom to send to: {recipients.RULE}.", examples=["+49 170 1234567"]),
 ]
 Phone = Annotated[
@@ -83,7 +99,7 @@ Phone = Annotated[
 ]
 Text = Annotated[
     str,
-    BeforeValidator(_message, json_schema_input_type=str),
+    BeforeValidator(_message, json_schema_input_type=_Words),
     Field(description=f"1 to {LONGEST_MESSAGE:,} characters.", examples=["Hello"]),
 ]
 
@@ -98,7 +114,7 @@ class Pair(Wire):
 class CreateBody(Pair):
     """A session to create."""
 
-    force_new: bool = Field(default=False, description="Drop the link and start over.")
+    force_new: StrictBool = Field(default=False, description="Drop the link and start over.")
 
 
 class PhoneBody(Wire):
@@ -119,6 +135,10 @@ class MessageBody(Wire):
 
 class SendBody(MessageBody):
     """A text to send through a session, or through a user's least loaded ready one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [_given("sessionId"), _given("userId")]},
+    )
 
     session_id: SessionKey | None = None
     user_id: Id | None = None

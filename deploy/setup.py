@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def set_up(*, test: bool) -> None:
     environment(python)
     python_packages(test=test)
     javascript_packages(test=test)
+    if test:
+        promtool()
 
 
 # The machine's own packages
@@ -283,6 +286,35 @@ def node_version() -> int:
     return int(major) if major.isdigit() else 0
 
 
+# Prometheus' own checker, for the tests of the alerts
+
+
+def promtool() -> None:
+    """Fetch promtool from Debian's package into `.venv`; say so if it cannot be had."""
+    if shutil.which("promtool", path=path()):
+        return
+    step("promtool, which checks the alerts")
+    with tempfile.TemporaryDirectory() as place:
+        # Unpacked and not installed: the package would start a server, and needs root.
+        if fetched(Path(place)):
+            for package in Path(place).glob("prometheus_*.deb"):
+                quiet(["dpkg-deb", "-x", str(package), place])
+        found = Path(place) / "usr/bin/promtool"
+        if found.exists():
+            shutil.copy(found, VENV / "bin/promtool")
+        else:
+            step("no promtool: its tests are skipped (it comes with Debian's `prometheus`)")
+
+
+def fetched(place: Path) -> bool:
+    """Download Debian's package of Prometheus; refresh the lists if that is needed and we may."""
+    download = ["apt-get", "download", "prometheus"]
+    if quiet(download, place):
+        return True
+    sudo = become_root()
+    return sudo is not None and quiet([*sudo, "apt-get", "update"]) and quiet(download, place)
+
+
 # Stamps, steps and commands
 
 
@@ -324,10 +356,11 @@ def path() -> str:
     return f"{(VENV / 'bin').resolve()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def quiet(command: list[str]) -> bool:
+def quiet(command: list[str], place: Path = Path()) -> bool:
     """Run a command for its answer only."""
     try:
-        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+        done = subprocess.run(command, check=False, capture_output=True, cwd=place)
+        return done.returncode == 0
     except OSError:
         return False
 

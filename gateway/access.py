@@ -9,7 +9,7 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.metrics import Metrics
+from gateway.instruments import Instruments
 from gateway.problems import Problem
 
 log = structlog.get_logger()
@@ -18,9 +18,9 @@ log = structlog.get_logger()
 class Access:
     """ASGI middleware. The query is never logged: it may hold `api_key`."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, instruments: Instruments) -> None:
         self._app = app
-        self._metrics = metrics
+        self._instruments = instruments
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"}:
@@ -28,6 +28,7 @@ class Access:
             return
         started = time.perf_counter()
         status = 0
+        self._instruments.began()
 
         async def noted(message: Message) -> None:
             nonlocal status
@@ -50,7 +51,7 @@ class Access:
         finally:
             method = scope.get("method", "WS")
             seconds = time.perf_counter() - started
-            self._metrics.served(method, _template(scope), status, seconds)
+            self._instruments.served(method, _template(scope), status, seconds)
             log.info(
                 "http.served",
                 method=method,

@@ -40,7 +40,6 @@ from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
-from gateway.metrics import Metrics
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
 from gateway.tasks import end
@@ -67,7 +66,6 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     shelf = RedisShelf(settings) if reads is None else None
     history = History(shelf)
     watch = Health(parts, history)
-    numbers = Metrics()
     app = FastAPI(
         title="WhatsApp session service",
         version="1",
@@ -79,7 +77,6 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     )
     app.state.parts = parts
     app.state.health = watch
-    app.state.metrics = numbers
     for router in (
         # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
         chats.router,
@@ -102,7 +99,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Bodies)
     app.add_middleware(Auth, key=key)
-    app.add_middleware(Access, metrics=numbers)
+    app.add_middleware(Access, instruments=parts.instruments)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin],

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import structlog
@@ -23,7 +24,7 @@ from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.codes import Codes
 from gateway.directory import Directory
-from gateway.frames import Away, Frame
+from gateway.frames import Away, Frame, Told
 from gateway.line import Line
 from gateway.outcomes import Heard, Outcomes
 from gateway.pictures import data_url
@@ -43,6 +44,10 @@ CATCH_UP = 1.0
 """Seconds that the tail gets to reach the end of the log when somebody comes."""
 
 
+Seen = Callable[[Stored, Told | None, float], None]
+"""Told of each event with when its handling began; None for one of a pool."""
+
+
 class Feed:
     """Tails the log and deals frames out."""
 
@@ -54,12 +59,14 @@ class Feed:
         outcomes: Outcomes,
         directory: Directory,
         codes: Codes,
+        seen: Seen,
     ) -> None:
         self._broker = broker
         self._outcomes = outcomes
         self._log = BrokerLog(broker)
         self._directory = directory
         self._codes = codes
+        self._seen = seen
         self._replay = Replay(settings, broker, directory)
         self._waiting = WAITING
         # By session, None for those who watch all: a frame looks at no other line.
@@ -110,6 +117,7 @@ class Feed:
             await asyncio.sleep(0.2)
 
     def _take(self, stored: Stored) -> None:
+        began = time.perf_counter()
         told = frames.decoded(stored)
         if told is not None:
             if stored.subject.startswith("wa.evt.session."):
@@ -120,6 +128,7 @@ class Feed:
                 self._deal(frame)
         self._position = stored.position
         self._moved.set()
+        self._seen(stored, told, began)
 
     def _deal(self, frame: Frame) -> None:
         for place in (frame.session, None):

@@ -16,6 +16,7 @@ from gateway.codes import Codes
 from gateway.commands import Commands
 from gateway.directory import Directory
 from gateway.feed import Feed
+from gateway.instruments import Instruments
 from gateway.lifecycle import Lifecycle
 from gateway.outcomes import Outcomes
 from gateway.sending import Sender
@@ -37,6 +38,7 @@ class Parts:
     asks: Asks
     feed: Feed
     browsers: Browsers
+    instruments: Instruments
 
 
 def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
@@ -44,6 +46,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
     broker = Broker(settings)
     reads = reads or RedisReadModels.open(settings, BrokerLog(broker))
     outcomes = Outcomes()
+    instruments = Instruments()
     broker.on_connect(outcomes.attach)
     commands = Commands(broker)
     directory = Directory(reads, outcomes)
@@ -65,7 +68,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         directory=directory,
         lifecycle=lifecycle,
         codes=codes,
-        sender=Sender(settings, reads, directory, commands, outcomes),
+        sender=Sender(settings, reads, directory, commands, outcomes, instruments.stages),
         asks=asks,
         feed=Feed(
             settings=settings,
@@ -73,8 +76,10 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
             outcomes=outcomes,
             directory=directory,
             codes=codes,
+            seen=instruments.saw,
         ),
         browsers=Browsers(settings, outcomes),
+        instruments=instruments,
     )
 
 

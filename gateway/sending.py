@@ -20,6 +20,7 @@ from gateway.commands import Commands, refusal, send_id
 from gateway.directory import Directory
 from gateway.outcomes import Heard, Outcomes
 from gateway.problems import Problem
+from gateway.stages import Course, Stages
 from projections.read import ReadModels
 from projections.views import MessageView, SessionView
 
@@ -69,19 +70,21 @@ def message_key(idempotency_key: str | None) -> str:
 class Sender:
     """Raises Problem, BrokerAway and ReadModelsAway."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts it is made of
         self,
         settings: Settings,
         reads: ReadModels,
         directory: Directory,
         commands: Commands,
         outcomes: Outcomes,
+        stages: Stages,
     ) -> None:
         self._settings = settings
         self._reads = reads
         self._directory = directory
         self._commands = commands
         self._outcomes = outcomes
+        self._stages = stages
         self._under_way: Counter[SessionId] = Counter()
         self.outcomes: Counter[str] = Counter()
         self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
@@ -95,6 +98,7 @@ class Sender:
         if len(body) > longest:
             raise Problem(413, "too_long", f"message must be at most {longest:,} characters.")
         key = message_key(idempotency_key)
+        course = self._stages.begin(session, key)
         state = State(view.state)
         if idempotency_key is not None:
             recorded = await self._recorded(session, key)
@@ -110,11 +114,12 @@ class Sender:
         self._under_way[session] += 1
         outcome = "refused"
         try:
-            delivery = await self._send(session, send, state)
+            delivery = await self._send(session, send, state, course)
             outcome = delivery.status
             return delivery
         finally:
             self.outcomes[outcome] += 1
+            course.answered(outcome)
             self._under_way[session] -= 1
             if not self._under_way[session]:
                 del self._under_way[session]
@@ -162,10 +167,13 @@ class Sender:
         best = min(ready, key=load)
         return SessionId(best.user, best.bot)
 
-    async def _send(self, session: SessionId, send: Send, state: State) -> Delivery:
+    async def _send(self, session: SessionId, send: Send, state: State, course: Course) -> Delivery:
         once = send_id(session, send.message)
         with self._outcomes.listen(session) as listener:
+            course.publishing()
             command = await self._commands.send(session, send, once)
+            if not command.duplicate:
+                course.queued()
             if state is not State.READY:
                 return _queued(session, send)
 

@@ -17,7 +17,7 @@ from events.asks import Query, Question
 from events.clock import utc_now
 from events.envelope import Envelope, new_id
 from events.log import Guard, JetStreamLog
-from events.message import MessageEvent, Send, Sent
+from events.message import MessageEvent, Send, Sending, Sent
 from events.pool import Create
 from events.session_events import SessionEvent
 from events.subjects import SessionId
@@ -42,6 +42,7 @@ class ScriptedNode:
         self.refuse: live.Refused | None = None
         self.shows_codes = True
         self.mute = False
+        self.intends = False
         self.outcome: Callable[[Send], MessageEvent | None] = sent
         self._versions: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
@@ -178,6 +179,12 @@ class ScriptedNode:
                 await self._create(session, command, envelope)
             case Send():
                 self.sends[command.message] += 1
+                if self.intends:
+                    wa_id = f"3EB0{new_id()[:16].upper()}"
+                    intent = Sending(
+                        message=command.message, wa_id=wa_id, to=command.to, body=command.body
+                    )
+                    await self.message(session, intent, cause=envelope.id)
                 outcome = self.outcome(command)
                 if outcome is not None:
                     await self.message(session, outcome, cause=envelope.id)

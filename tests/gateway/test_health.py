@@ -1,4 +1,4 @@
-"""Health, metrics and the manual."""
+"""Health and the manual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from events import codec
 from events.clock import utc_now
@@ -281,46 +280,6 @@ async def test_a_report_is_given_again_for_a_moment(alone: Running) -> None:
 
 def test_the_contract_names_every_check() -> None:
     assert set(CHECKS) == NAMES
-
-
-# --- metrics ------------------------------------------------------------------------
-
-
-async def test_metrics_are_prometheus_text(running: Running, node: ScriptedNode) -> None:
-    await node.ready(ONE)
-    await running.http.get("/api/sessions/user-one")
-    await running.http.get("/api/sessions/nobody-none")
-
-    answer = await running.http.get("/metrics")
-
-    assert answer.headers["content-type"].startswith("text/plain")
-    samples = {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-    assert samples["wa_sessions", "ready"] == 1
-    assert samples["wa_up", "nats"] == samples["wa_up", "redis"] == 1
-    assert samples["wa_http_requests_total", "GET", "/api/sessions/{id}", "200"] == 1
-    assert samples["wa_http_requests_total", "GET", "/api/sessions/{id}", "404"] == 1
-    assert "user-one" not in answer.text
-
-
-async def test_metrics_are_json_on_request(running: Running, node: ScriptedNode) -> None:
-    await node.ready(ONE)
-
-    answer = await running.http.get("/metrics", headers={"accept": "application/json"})
-
-    assert answer.json()["byStatus"] == {"ready": 1}
-
-
-async def test_metrics_without_redis_say_so(running: Running, reads: FakeReads) -> None:
-    reads.away = True
-
-    answer = await running.http.get("/metrics")
-
-    assert answer.status_code == 200
-    assert 'wa_up{service="redis"} 0.0' in answer.text
 
 
 # --- the manual ------------------------------------------------------------------------

@@ -267,16 +267,25 @@ class _Reader:
         self._expected = 1
 
     async def next(self, wait: float, idle_is_fine: bool = False) -> list[Stored]:
-        try:
-            messages = await self._sub.fetch(BATCH, timeout=wait)
-        except (nats_errors.TimeoutError, TimeoutError):
-            if idle_is_fine:
-                await self._still_there()
-                return []
-            raise Hole("the broker had more to tell and did not") from None
-        except (js_errors.Error, nats_errors.Error, OSError) as error:
-            raise LogAway(str(error) or type(error).__name__) from error
-        return [self._stored(message) for message in messages]
+        give_up = asyncio.get_running_loop().time() + wait
+        while True:
+            try:
+                messages = await self._sub.fetch(BATCH, timeout=wait)
+            except js_errors.ServiceUnavailableError as error:
+                # Nobody listens: a reader just made on a cluster is announced a
+                # moment before the server that serves it is ready to.
+                if asyncio.get_running_loop().time() > give_up:
+                    raise LogAway(str(error)) from error
+                await asyncio.sleep(0.05)
+            except (nats_errors.TimeoutError, TimeoutError):
+                if idle_is_fine:
+                    await self._still_there()
+                    return []
+                raise Hole("the broker had more to tell and did not") from None
+            except (js_errors.Error, nats_errors.Error, OSError) as error:
+                raise LogAway(str(error) or type(error).__name__) from error
+            else:
+                return [self._stored(message) for message in messages]
 
     async def _still_there(self) -> None:
         # A consumer that the broker lost (a restart: it lives in memory) is silent for ever.

@@ -48,6 +48,9 @@ class Breaker:
         failures = self.failures + 1
         if self.state is BreakerState.CLOSED and failures < self.threshold:
             return replace(self, failures=failures)
+        if self.state is BreakerState.OPEN:
+            # Begun before it opened, so it says nothing of what is now.
+            return replace(self, failures=failures)
         return replace(
             self,
             state=BreakerState.OPEN,

@@ -180,10 +180,10 @@ async def owner_replaced(run: Run, _number: int) -> Struck:
     site.parts["node"] = node = site.node(new)
     node.start()
     await _claimed(site, new, began)
-    await asyncio.sleep(run.seconds(0, 3))
+    await asyncio.sleep(run.rather_short(0, 3))
     old.thaw()
     # It hears that it owns nothing any more, while the other one is at work.
-    await asyncio.sleep(run.seconds(1, 5))
+    await asyncio.sleep(run.rather_short(1, 5))
     old.kill()
     return struck("owner replaced", run.everybody, began)
 

@@ -48,6 +48,13 @@ def test_the_threshold_opens_it_and_what_comes_is_rejected_and_counted() -> None
     assert after.retry_in(later(59)) == 1
 
 
+def test_a_try_begun_before_it_opened_does_not_keep_it_open_for_longer() -> None:
+    breaker = opened().failed(later(20))
+
+    assert breaker.failures == 4
+    assert breaker.until == later(60)
+
+
 def test_half_open_lets_through_exactly_one_probe() -> None:
     first, breaker = opened().admit(later(60))
     second, breaker = breaker.admit(later(61))

@@ -44,6 +44,9 @@ from tests.simulator.process import Simulator
 
 ROOT = Path(__file__).parents[2]
 KEY = "faults"
+CROWD = 8
+"""Callers of each of two routes that make a crowd."""
+
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
@@ -323,6 +326,14 @@ class Site:
             await command(client, session, Takeover())
         finally:
             await client.close()
+
+    async def crowd(self) -> None:
+        """Ask much at once, so that the gateway's pool of connections is as large as it gets."""
+        asked = ["/api/sessions", "/health?detailed=true"] * CROWD
+        # By connections that are closed then: they are no part of what is measured.
+        url, headers = self.http.base_url, {"x-api-key": KEY}
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
+            await asyncio.gather(*(http.get(path, timeout=30) for path in asked))
 
     # --- browsers -------------------------------------------------------------
 

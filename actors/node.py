@@ -22,6 +22,7 @@ from actors.wire import NatsWire
 from events.clock import SystemClock
 from events.connection import connect
 from events.log import JetStreamLog
+from events.media import JetStreamMedia
 from events.session_rules import Policy
 from events.settings import Settings
 from events.streams import declare
@@ -71,6 +72,7 @@ class Node:
             launcher=self._launcher,
             wire=self._wire,
             machine=LinuxMachine(),
+            media=JetStreamMedia(lambda: js),
             pace=Pace(settings.sends_per_minute, settings.sends_per_second),
             settings=settings,
             policy=Policy.of(settings),
@@ -117,6 +119,10 @@ def chromium(settings: Settings) -> PyppeteerLauncher:
         wa_js=settings.wa_js,
         heap_mb=settings.browser_heap_mb,
         extra_args=tuple(settings.chromium_args.split()),
-        deadlines=Deadlines(launch=settings.launch_timeout, call=settings.probe_timeout),
+        deadlines=Deadlines(
+            launch=settings.launch_timeout,
+            call=settings.probe_timeout,
+            media=settings.media_timeout,
+        ),
     )
     return PyppeteerLauncher(options, settings.profiles)

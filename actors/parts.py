@@ -11,6 +11,7 @@ from actors.memory import Machine
 from actors.pace import Pace
 from events.clock import Clock
 from events.log import Log
+from events.media import MediaStore
 from events.session_rules import Policy
 from events.settings import Settings
 
@@ -25,6 +26,7 @@ class Parts:
     launcher: Launcher
     wire: Wire
     machine: Machine
+    media: MediaStore
     pace: Pace
     settings: Settings
     policy: Policy

@@ -22,6 +22,7 @@ from actors.browser.protocol import (
     PageTimeout,
 )
 from actors.inbox import Asked
+from actors.keeping import Keeper
 from events import codec
 from events.session import Session, State
 
@@ -55,13 +56,15 @@ def no_pairing_code(asked: Asked, session: Session) -> bytes | None:
     return None
 
 
-async def answer(browser: Browser, asked: Asked, typed_until: datetime | None = None) -> Reply:
+async def answer(
+    browser: Browser, asked: Asked, keeper: Keeper, typed_until: datetime | None = None
+) -> Reply:
     """Ask the page and encode what it says; a failure is an answer too.
 
     `typed_until` is when a code for the phone ends, if that is what is asked for.
     """
     try:
-        raw = codec.answer(await _look(browser, asked, typed_until))
+        raw = codec.answer(await _look(browser, asked, keeper, typed_until))
         if len(raw) > LARGEST:
             # The broker would refuse it, and whoever asked would hear nothing at all.
             detail = "the answer is too large; ask for fewer"
@@ -79,7 +82,7 @@ async def answer(browser: Browser, asked: Asked, typed_until: datetime | None = 
 
 
 async def _look(
-    browser: Browser, asked: Asked, typed_until: datetime | None
+    browser: Browser, asked: Asked, keeper: Keeper, typed_until: datetime | None
 ) -> Json | list[JsonValue]:
     question = asked.question
     match asked.query:
@@ -109,6 +112,9 @@ async def _look(
         case "pairing-code":
             code = await browser.pairing_code(_needed(question.number, "number"))
             return {"code": code, "expires": typed_until and typed_until.isoformat()}
+        case "media":
+            kept = await keeper.keep(browser, _needed(question.message, "message"))
+            return kept.model_dump(mode="json")
         case "qr":
             raise BadQuestion("the session itself answers this one")
 

@@ -6,9 +6,12 @@ everything since the watermark; what is news is recorded, what is known is not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from actors.browser.protocol import AckSeen, MessageSeen
 from actors.recorder import Recorder
 from actors.sending import Sender
+from events.content import Kept
 from events.message import Received, Stage
 
 NOT_MESSAGES = frozenset(
@@ -25,14 +28,33 @@ NOT_MESSAGES = frozenset(
 class Receiver:
     """One session's way of receiving. Used on the session's own thread only."""
 
-    def __init__(self, recorder: Recorder, sender: Sender) -> None:
-        self._recorder, self._sender = recorder, sender
+    def __init__(
+        self, recorder: Recorder, sender: Sender, keep: Callable[[MessageSeen], None]
+    ) -> None:
+        """`keep(seen)` fetches the media of a message and ends in `kept`, whatever comes of it."""
+        self._recorder, self._sender, self._keep = recorder, sender, keep
         self._held: list[MessageSeen | AckSeen] | None = None
         self._early: dict[str, AckSeen] = {}
+        # News in order, while the media of the first is being fetched: what came
+        # later waits, or a crash would find the watermark past what is not recorded.
+        self._waiting: dict[str, MessageSeen] = {}
+        self._fetched: dict[str, Kept | None] = {}
+
+    def begin_anew(self) -> None:
+        """Begin with another page: what waited for the last one is read again by the catch-up."""
+        self._waiting.clear()
+        self._fetched.clear()
+        self.begin()
 
     def begin(self) -> None:
         """Hold what comes until the catch-up is through: older messages go first."""
         self._held = self._held or []
+
+    def kept(self, wa_id: str, kept: Kept) -> None:
+        """Take what came of a message's media, and record what waited for it."""
+        if wa_id in self._waiting:
+            self._fetched[wa_id] = kept
+            self._record_waiting()
 
     def see(self, seen: MessageSeen) -> None:
         """Take a message the page tells of."""
@@ -67,6 +89,25 @@ class Receiver:
         if ours is not None:
             self._echo(ours, seen)
         elif seen.kind not in NOT_MESSAGES and outbox.is_new(seen.wa_id):
+            self._news(seen)
+
+    def _news(self, seen: MessageSeen) -> None:
+        if seen.wa_id in self._waiting:
+            return
+        self._waiting[seen.wa_id] = seen
+        if seen.media is not None:
+            self._keep(seen)
+        else:
+            self._fetched[seen.wa_id] = None
+            self._record_waiting()
+
+    def _record_waiting(self) -> None:
+        while self._waiting:
+            wa_id, seen = next(iter(self._waiting.items()))
+            if wa_id not in self._fetched:
+                return
+            kept = self._fetched.pop(wa_id)
+            del self._waiting[wa_id]
             self._recorder.message(
                 Received(
                     wa_id=seen.wa_id,
@@ -80,6 +121,7 @@ class Receiver:
                     at=seen.at,
                     push_name=seen.push_name,
                     quoted=seen.quoted,
+                    media=kept,
                 )
             )
 

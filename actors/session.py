@@ -20,6 +20,7 @@ from actors import pool_messages as to_pool
 from actors.browser import protocol as b
 from actors.browser_life import BrowserLife
 from actors.inbox import Asked, Delivered, Inbox, Pending
+from actors.keeping import Keeper, lost
 from actors.mailbox import contained, depth, tell
 from actors.memory import Cost
 from actors.operations import Operations, OperationsEvent
@@ -27,13 +28,14 @@ from actors.parts import Parts
 from actors.questions import Reply, answer, no_pairing_code
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
-from actors.sending import RETRY, Sender, Tried, try_in_page
+from actors.sending import RETRY, Sender, StoreAway, Tried, try_in_page
 from actors.session_messages import (
     Answered,
     Boot,
     Brought,
     CaughtUp,
     Commanded,
+    Fetched,
     Halt,
     Message,
     Overdue,
@@ -98,7 +100,13 @@ class SessionActor(pykka.ThreadingActor):
             identity, parts.log, parts.loop, parts.clock, parts.settings, parts.policy
         )
         self._sender = Sender(self._recorder, parts.clock, parts.pace, self._try)
-        self._receiver = Receiver(self._recorder, self._sender)
+        self._receiver = Receiver(self._recorder, self._sender, self._keep)
+        self._keeper = Keeper(
+            identity,
+            parts.media,
+            largest=parts.settings.media_max_mb * 1_048_576,
+            timeout=parts.settings.media_timeout,
+        )
         self._timers = Timers(parts.clock, self._tell_me)
         profile = parts.settings.profiles / identity.dotted
         self._life = BrowserLife(identity, parts.launcher, parts.loop, profile)
@@ -164,6 +172,8 @@ class SessionActor(pykka.ThreadingActor):
                 self._answered(outcome)
             case CaughtUp(life, messages) if life == self._life.number:
                 self._caught_up(messages)
+            case Fetched(life, wa_id, kept) if life == self._life.number:
+                self._receiver.kept(wa_id, kept)
             case Weighed(life, cost) if life == self._life.number:
                 self._weighed(cost)
             case Replied(life, page_works) if life == self._life.number:
@@ -393,7 +403,7 @@ class SessionActor(pykka.ThreadingActor):
     # --- the browser ------------------------------------------------------------
 
     def _launch(self) -> None:
-        self._receiver.begin()
+        self._receiver.begin_anew()
         self._operations.renew()
         self._in_flight = 0
         self._cpu = None
@@ -413,10 +423,12 @@ class SessionActor(pykka.ThreadingActor):
         self._abandon()
         self._life.forget()
         wire, identity, life, pool = self._parts.wire, self.identity, self._life, self._pool
+        media = self._parts.media
 
         async def clean_up() -> None:
             await life.over()
             await wire.forget(identity)
+            await media.forget(identity)
 
         def over(error: object) -> None:
             if isinstance(error, Exception):
@@ -523,6 +535,17 @@ class SessionActor(pykka.ThreadingActor):
         if self._inbox is not None and self._recorder.state.state is S.READY:
             self._inbox.gate(True)
 
+    def _keep(self, seen: b.MessageSeen) -> None:
+        """Have the media of a message fetched and kept; what comes of it is a message."""
+        life, browser, wa_id = self._life.number, self._life.browser, seen.wa_id
+        if browser is None:
+            return  # Nothing of it is recorded: the next catch-up brings it again.
+        self._parts.loop.run(
+            self._keeper.keep(browser, seen.key, seen.media),
+            then=lambda kept: self._tell_me(Fetched(life, wa_id, kept)),
+            failed=lambda error: self._tell_me(Fetched(life, wa_id, lost(seen.media, error))),
+        )
+
     def _try(self, send: Send, delivered: Delivered, look_up: bool, wa_id: str) -> None:
         browser = self._life.browser
         if browser is None:
@@ -533,7 +556,7 @@ class SessionActor(pykka.ThreadingActor):
             return
         self._in_flight += 1
         self._parts.loop.run(
-            try_in_page(browser, send, wa_id, look_up),
+            try_in_page(browser, send, wa_id, look_up, self._parts.media),
             then=lambda outcome: self._tell_me(Tried(send, delivered, outcome)),
             failed=lambda _: delivered.receipt.later(RETRY),
         )
@@ -596,7 +619,9 @@ class SessionActor(pykka.ThreadingActor):
             self._tell_me(Replied(life, page_works=False))
 
         self._parts.loop.run(
-            answer(browser, asked, self._recorder.state.typed_until), then=replied, failed=failed
+            answer(browser, asked, self._keeper, self._recorder.state.typed_until),
+            then=replied,
+            failed=failed,
         )
 
     # --- upkeep -------------------------------------------------------------------
@@ -604,7 +629,7 @@ class SessionActor(pykka.ThreadingActor):
     def _tried(self, tried: Tried) -> None:
         self._in_flight = max(0, self._in_flight - 1)
         match tried.outcome:
-            case b.PageGone() | b.PageReloaded():
+            case b.PageGone() | b.PageReloaded() | StoreAway():
                 self._operations.ended()
             case b.NotSent() | b.MessageSeen() | None:
                 self._operations.worked()

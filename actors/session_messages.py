@@ -10,6 +10,7 @@ from actors.memory import Cost
 from actors.sending import Tried
 from actors.timers import Rang
 from events import session_events as e
+from events.content import Kept
 from events.session_events import SessionCommand
 
 
@@ -86,6 +87,15 @@ class CaughtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What came of the media of a message that is to be recorded."""
+
+    life: int
+    wa_id: str
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
 class Unlinking:
     """The log-out that a command asked for has ended, well or not."""
 
@@ -115,6 +125,7 @@ Message = (
     | Sighted
     | Answered
     | CaughtUp
+    | Fetched
     | Weighed
     | Replied
     | Unlinking

@@ -21,6 +21,7 @@ Query = Literal[
     "pairing-code",
     "groups",
     "addresses",
+    "media",
 ]
 QUERIES: tuple[Query, ...] = get_args(Query)
 
@@ -30,6 +31,7 @@ class Question(Payload):
 
     chat: str | None = None
     number: str | None = None
+    message: str | None = None
     limit: int = 50
     typing: bool = True
 

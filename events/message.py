@@ -12,22 +12,35 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
 
+from events.content import Content, Kept, MessageId
 from events.envelope import Payload
 
 # --- commands -----------------------------------------------------------------
 
 
 class Send(Payload):
-    """Send a text. `message` is the idempotency key, `to` a chat id (`…@c.us`)."""
+    """Send a message. `message` is the idempotency key, `to` a chat id (`…@c.us`).
+
+    `body` is the text, or the caption of media; `quoted` the message it answers.
+    """
 
     kind: ClassVar[str] = "send"
 
     message: str = Field(min_length=1, max_length=128)
     to: str = Field(pattern=r"^[0-9A-Za-z._-]{1,64}@(c\.us|g\.us|lid)$")
-    body: str = Field(min_length=1, max_length=65_536)
+    content: Content | None = None
+    body: str = Field("", max_length=65_536, validate_default=True)
+    quoted: MessageId | None = None
     deadline: AwareDatetime
+
+    @field_validator("body")
+    @classmethod
+    def _says_something(cls, body: str, known: ValidationInfo) -> str:
+        if not body and known.data.get("content") is None:
+            raise ValueError("must not be empty without content")
+        return body
 
 
 # --- events -------------------------------------------------------------------
@@ -42,10 +55,16 @@ class Sending(Payload):
     wa_id: str
     to: str
     body: str
+    content: Content | None = None
+    quoted: MessageId | None = None
 
 
 class Sent(Payload):
-    """WhatsApp's server has it. `key` is the full WhatsApp id, `at` WhatsApp's time."""
+    """WhatsApp's server has it. `key` is the full WhatsApp id, `at` WhatsApp's time.
+
+    A reaction and a deletion are no messages of their own: `key` is then that of
+    the message they are about.
+    """
 
     kind: ClassVar[str] = "sent"
 
@@ -109,6 +128,7 @@ class Received(Payload):
     at: datetime
     push_name: str | None = None
     quoted: str | None = None
+    media: Kept | None = None
 
 
 class Receipt(Payload):
@@ -269,7 +289,14 @@ class Outbox:
             return None
         if now >= send.deadline:
             return Expired(message=send.message, to=send.to, deadline=send.deadline)
-        return Sending(message=send.message, wa_id=wa_id, to=send.to, body=send.body)
+        return Sending(
+            message=send.message,
+            wa_id=wa_id,
+            to=send.to,
+            body=send.body,
+            content=send.content,
+            quoted=send.quoted,
+        )
 
     def acked(self, wa_id: str, chat: str, ack: int) -> list[Delivered | Read | Played]:
         """Decide on a receipt: monotone, and only for what this service sent."""

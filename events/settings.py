@@ -123,6 +123,14 @@ class Settings(BaseSettings):
     send_deadline: float = Field(3_600, gt=0, description="Until an unsent message expires.")
     send_memory: float = Field(7_200, gt=0, description="How far back sends are remembered.")
     message_days: float = Field(30, gt=0, description="How long message events are kept.")
+    media_max_mb: int = Field(16, ge=0, le=100, description="Largest file; 0: no media.")
+    media_days: float = Field(7, gt=0, description="How long files are kept.")
+    media_timeout: float = Field(20, gt=0, description="Until a file that came was fetched.")
+    media_types: str = Field(
+        "image/*,video/*,audio/*,text/plain,text/csv,application/pdf,application/zip,"
+        "application/json,application/msword,application/vnd.*",
+        description="Types of files that may be sent, separated by commas.",
+    )
     dedupe_window: float = Field(120, ge=1, description="JetStream's duplicate window.")
 
     # health

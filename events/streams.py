@@ -6,6 +6,7 @@ from nats.js import JetStreamContext
 from nats.js.api import (
     DiscardPolicy,
     KeyValueConfig,
+    ObjectStoreConfig,
     RetentionPolicy,
     StorageType,
     StreamConfig,
@@ -76,6 +77,7 @@ async def declare(js: JetStreamContext, settings: Settings) -> None:
                 await js.update_stream(config)
     for bucket in (subjects.LEASES, subjects.KEYS, subjects.IDEMPOTENCY, subjects.HOOKS):
         await _bucket(js, bucket, settings)
+    await _media(js, settings)
 
 
 def _differs(held: StreamConfig, wanted: StreamConfig) -> bool:
@@ -91,6 +93,19 @@ def _differs(held: StreamConfig, wanted: StreamConfig) -> bool:
         getattr(wanted, field) is not None and getattr(held, field) != getattr(wanted, field)
         for field in fields
     )
+
+
+async def _media(js: JetStreamContext, settings: Settings) -> None:
+    kept = settings.media_days * 86_400
+    try:
+        held = await js.stream_info(f"OBJ_{subjects.MEDIA}")
+    except NotFoundError:
+        await js.create_object_store(
+            subjects.MEDIA, config=ObjectStoreConfig(ttl=kept, replicas=settings.replicas)
+        )
+    else:
+        if held.config.max_age != kept:
+            await js.update_stream(held.config.evolve(max_age=kept))
 
 
 async def _bucket(js: JetStreamContext, bucket: str, settings: Settings) -> None:

@@ -18,6 +18,7 @@ LEASES = "wa_lease"
 KEYS = "wa_keys"
 IDEMPOTENCY = "wa_idem"
 HOOKS = "wa_hooks"
+MEDIA = "wa_media"
 
 TOKEN_RULE = "1 to 64 characters of A-Z, a-z, 0-9, _ and -"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")

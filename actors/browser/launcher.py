@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from pydantic import TypeAdapter
 
-from actors.browser import orphans, sandbox
+from actors.browser import media, orphans, sandbox
 from actors.browser.cdp import ProtocolError, Wire
 from actors.browser.chromium import Chromium
 from actors.browser.executable import (
@@ -26,6 +26,7 @@ from actors.browser.profile import Profile
 from actors.browser.protocol import (
     Addresses,
     Chat,
+    File,
     Gone,
     Group,
     LaunchFailed,
@@ -37,6 +38,7 @@ from actors.browser.protocol import (
     PageReloaded,
     PageStatus,
     PageTimeout,
+    Parcel,
     Sighting,
 )
 from actors.browser.sightings import (
@@ -54,6 +56,9 @@ from actors.browser.sightings import (
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
+
+SLOWEST_UPLOAD = 500_000
+"""Bytes a second that an upload is given the time for."""
 
 
 class PyppeteerLauncher:
@@ -231,13 +236,29 @@ class PyppeteerBrowser:
 
     async def send_text(self, to: str, body: str, wa_id: str) -> MessageSeen:
         """Send under the WhatsApp id we chose; returns when the server acknowledged."""
-        ack = self._deadlines.ack
+        return await self.send(to, Parcel(body), wa_id)
+
+    async def send(self, to: str, parcel: Parcel, wa_id: str) -> MessageSeen:
+        """Send anything under the WhatsApp id we chose."""
+        page = self._running()
+        told = {
+            "body": parcel.body,
+            "content": parcel.content and parcel.content.model_dump(mode="json"),
+            "quoted": parcel.quoted,
+            "attachment": await media.put(page, parcel.attachment) if parcel.attachment else None,
+        }
+        # What is large takes its time to reach WhatsApp.
+        ack = self._deadlines.ack + len(parcel.attachment) / SLOWEST_UPLOAD
         # The page gives up first, so that it drops its listener.
         timeout = ack + self._deadlines.call
-        sent = await self._ask(MAYBE_MESSAGE, "send", to, body, wa_id, ack * 1000, timeout=timeout)
+        sent = await self._ask(MAYBE_MESSAGE, "send", to, told, wa_id, ack * 1000, timeout=timeout)
         if sent is None:
             raise PageTimeout(f"the server did not acknowledge the message within {ack:g} s")
         return sent
+
+    async def fetch_media(self, message: str, largest: int) -> File:
+        """Return the file of a message."""
+        return await media.fetch(self._running(), message, largest, self._deadlines.media)
 
     async def find_message(self, to: str, wa_id: str) -> MessageSeen | None:
         """Look up a message of ours by its bare id under every address of the chat."""

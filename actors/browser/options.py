@@ -20,6 +20,7 @@ class Deadlines:
     inject: float = 120.0  # until WhatsApp registered the modules wa-js needs
     call: float = 10.0
     history: float = 30.0  # reading many messages
+    media: float = 60.0  # downloading one file in the page
     ack: float = 30.0  # from handing a message over to the server's ack
     log_out: float = 20.0
     close: float = 5.0  # grace between asking a browser to close and killing it

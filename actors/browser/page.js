@@ -81,6 +81,25 @@
       ack: msg.ack ?? 0,
       push_name: msg.notifyName || null,
       quoted: msg.quotedStanzaID || null,
+      media: media(msg),
+    };
+  }
+
+  const MEDIA = ['image', 'video', 'audio', 'ptt', 'ptv', 'document', 'sticker'];
+
+  // WhatsApp's hash of the file is base64; null where the message does not tell.
+  const hex = (base64) =>
+    attempt(() => [...atob(base64)].map((byte) => byte.charCodeAt(0).toString(16).padStart(2, '0')).join(''));
+
+  function media(msg) {
+    if (!MEDIA.includes(msg.type)) return null;
+    const about = (name) => msg[name] ?? attempt(() => msg.mediaData[name]);
+    const hash = about('filehash');
+    return {
+      mime: about('mimetype') || 'application/octet-stream',
+      name: about('filename') || null,
+      size: about('size'),
+      sha256: hash ? hex(hash) : null,
     };
   }
 
@@ -222,13 +241,25 @@
   // Sending the same id again is harmless: what is in memory already is waited for,
   // and the server takes an id once. Looking into the page's storage as well, before
   // every message, is for `find`.
-  async function send(to, body, id, deadline) {
+  async function send(to, parcel, id, deadline) {
+    const { content } = parcel;
+    if (content?.type === 'reaction') return await react(to, content, id);
+    if (content?.type === 'deletion') return await revoke(to, content, id, deadline);
     const chat = await chatToWrite(to);
     const before = inMemory(id);
     if (before?.ack >= 1) return seen(before);
 
     const { MsgStore } = wa();
     const key = before?.id ?? ownKeys(chat.id, id)[0];
+    const quotedMsg = parcel.quoted ? (await target(to, parcel.quoted)).id : undefined;
+    const options = {
+      messageId: key,
+      waitForAck: true,
+      linkPreview: false, // asks servers of third parties
+      detectMentioned: false, // "@all" in a text must not call everyone
+      markIsRead: false,
+      ...(quotedMsg && { quotedMsg }),
+    };
     return await new Promise((resolve, reject) => {
       const hear = (msg) => msg.id?.id === id && msg.id.fromMe && msg.ack >= 1 && end(resolve, seen(msg));
       const timer = setTimeout(() => end(resolve, null), deadline);
@@ -240,14 +271,7 @@
       MsgStore.on('change:ack', hear);
       // Unacknowledged and not failed: WhatsApp Web sends it by itself.
       if (before && before.ack >= 0) return;
-      WPP.chat
-        .sendTextMessage(chat.id, body, {
-          messageId: key,
-          waitForAck: true,
-          linkPreview: false, // asks servers of third parties
-          detectMentioned: false, // "@all" in a text must not call everyone
-          markIsRead: false,
-        })
+      handOver(chat, parcel, options)
         .then(
           ({ sendMsgResult }) => {
             const result = sendMsgResult?.messageSendResult;
@@ -264,6 +288,126 @@
         );
     });
   }
+
+  function handOver(chat, { body, content, attachment }, options) {
+    switch (content?.type) {
+      case undefined:
+        return WPP.chat.sendTextMessage(chat.id, body, options);
+      case 'location': {
+        const { latitude: lat, longitude: lng, name, address } = content;
+        return WPP.chat.sendLocationMessage(chat.id, { ...options, lat, lng, name, address });
+      }
+      case 'contact':
+        return WPP.chat.sendVCardContactMessage(chat.id, { id: content.phone, name: content.name }, options);
+      case 'media': {
+        const { kind, mime, name } = content;
+        const voice = kind === 'voice';
+        return WPP.chat.sendFileMessage(chat.id, file(attachment, mime, name), {
+          ...options,
+          type: voice ? 'audio' : kind,
+          isPtt: voice,
+          mimetype: mime,
+          filename: name ?? undefined,
+          caption: body || undefined,
+        });
+      }
+      default:
+        throw new Error('unknown content');
+    }
+  }
+
+  // The message that a reply, a reaction or a deletion is about, by its bare or its full id.
+  async function target(to, id) {
+    for (const msg of wa().MsgStore.getModelsArray()) {
+      if (msg.id.id === id || msg.id.toString() === id) return msg;
+    }
+    const chat = known(to);
+    if (id.includes('_')) {
+      const msg = await stored(id);
+      if (msg) return msg;
+    } else if (chat) {
+      const is = (msg) => msg.id.id === id;
+      const all = await history(chat, (pages) => pages.some(is) || pages.length >= FAR);
+      const msg = all.find(is);
+      if (msg) return msg;
+    }
+    throw new Refused('message_not_found');
+  }
+
+  // How far back a bare id is looked for, in messages of its chat.
+  const FAR = 1000;
+
+  // Neither a reaction nor a deletion is a message with an id that could be chosen,
+  // but each done twice is done once.
+  const about = (msg, id) => ({
+    ...seen(msg),
+    wa_id: id,
+    from_me: true,
+    ack: Math.max(msg.ack ?? 0, 1),
+    at: Math.floor(Date.now() / 1000),
+  });
+
+  async function react(to, { target: on, emoji }, id) {
+    const msg = await target(to, on);
+    const { sendMsgResult } = await WPP.chat.sendReactionToMessage(msg.id, emoji || null);
+    const result = sendMsgResult?.messageSendResult ?? sendMsgResult;
+    // Unknown is not a failure: it is done again.
+    return typeof result === 'string' && result !== 'OK' ? null : about(msg, id);
+  }
+
+  async function revoke(to, { target: on }, id, deadline) {
+    const msg = await target(to, on);
+    if (msg.type === 'revoked') return about(msg, id);
+    if (!msg.id.fromMe && !msg.id.remote.isGroup()) throw new Refused('cannot_delete');
+    await WPP.chat.deleteMessage(msg.id.remote, msg.id.toString(), false, true);
+    // wa-js asks for it and does not wait: done is what the page shows.
+    const until = Date.now() + deadline;
+    while (msg.type !== 'revoked') {
+      if (Date.now() > until) return null;
+      await new Promise((again) => setTimeout(again, 50));
+    }
+    return about(msg, id);
+  }
+
+  // --- bytes, in parts: one frame of the protocol should not hold a whole file ------
+
+  const parts = new Map();
+  const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+
+  function file(token, mime, name) {
+    const held = parts.get(token);
+    parts.delete(token);
+    // The name decides nothing for WhatsApp but what is shown.
+    return new File(held ?? [], name || 'file', { type: mime });
+  }
+
+  async function open(id, largest) {
+    const is = (msg) => msg.id.id === id || msg.id.toString() === id;
+    const msg = wa().MsgStore.getModelsArray().find(is) ?? (id.includes('_') ? await stored(id) : null);
+    const told = msg && media(msg);
+    if (!told) return { failed: 'not_found' };
+    if (told.size > largest) return { failed: 'too_large' };
+    let blob;
+    try {
+      blob = await WPP.chat.downloadMedia(msg.id.toString());
+    } catch (error) {
+      // A page without a connection says the same of what is there.
+      if (wa().Socket.state !== 'CONNECTED') throw error;
+      return { failed: 'not_found' };
+    }
+    if (blob.size > largest) return { failed: 'too_large' };
+    const token = crypto.randomUUID();
+    parts.set(token, [blob]);
+    return { token, size: blob.size, mime: told.mime, name: told.name };
+  }
+
+  const base64 = (blob) =>
+    new Promise((resolve, reject) => {
+      const reader = new FileReader();
+      reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1));
+      reader.onerror = () => reject(reader.error);
+      reader.readAsDataURL(blob);
+    });
 
   const PAGE = 50;
 
@@ -319,6 +463,15 @@
     },
 
     since,
+
+    put: async (token, part) => {
+      const held = parts.get(token) ?? [];
+      held.push(bytesOf(part));
+      parts.set(token, held);
+    },
+    open,
+    take: async (token, from, to) => await base64(parts.get(token)[0].slice(from, to)),
+    drop: async (token) => void parts.delete(token),
 
     messages: async (id, limit) => {
       const chat = known(id);

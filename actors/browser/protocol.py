@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from events.content import Content
+
 
 class BrowserError(Exception):
     """The browser could not do what was asked."""
@@ -131,6 +133,16 @@ class LoggedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaSeen:
+    """The file of a message, as its sender described it: size in bytes, sha256 in hex."""
+
+    mime: str
+    name: str | None
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class MessageSeen:
     """A message of a chat, in either direction, as WhatsApp keeps it.
 
@@ -150,6 +162,7 @@ class MessageSeen:
     ack: int
     push_name: str | None = None
     quoted: str | None = None
+    media: MediaSeen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +222,25 @@ class Addresses:
     lid: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """The file of a message, with its bytes. `name` is as its sender wrote it."""
+
+    mime: str
+    name: str | None
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """What one send hands over: text or caption, content, what it answers, the bytes of media."""
+
+    body: str
+    content: Content | None = None
+    quoted: str | None = None
+    attachment: bytes = b""
+
+
 class Browser(Protocol):
     """One browser process with one WhatsApp page, bound to one profile folder.
 
@@ -241,6 +273,23 @@ class Browser(Protocol):
         `to` is a chat id (`…@c.us`, `…@g.us`, `…@lid`). Raises NotSent for a
         refusal (reasons: "not_on_whatsapp", "chat_not_found", "rejected"),
         PageTimeout or PageGone when the outcome is unknown.
+        """
+        ...
+
+    async def send(self, to: str, parcel: Parcel, wa_id: str) -> MessageSeen:
+        """Send anything, as `send_text` does a text.
+
+        A reaction and a deletion have no id of their own in WhatsApp: done twice they
+        are done once, and what returns is the message they are about, under `wa_id`.
+        Raises NotSent also for "message_not_found" and "cannot_delete".
+        """
+        ...
+
+    async def fetch_media(self, message: str, largest: int) -> File:
+        """Return the file of a message, given its key, or its bare id while it is in memory.
+
+        Raises PageRefused: "too_large" for more than `largest` bytes, "not_found"
+        where WhatsApp has them no more.
         """
         ...
 

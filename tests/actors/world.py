@@ -28,6 +28,7 @@ from events.subjects import SessionId
 from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
 from tests.fakes.clock import VirtualClock
 from tests.fakes.log import MemoryLog
+from tests.fakes.media import FakeMedia
 from tests.fakes.wire import FakeWire
 
 NUMBER = "15550001111"
@@ -61,6 +62,7 @@ class World:
         self.wire = FakeWire()
         self.clock = VirtualClock()
         self.machine = FakeMachine()
+        self.media = FakeMedia()
         self.whatsapp = FakeWhatsApp(self.clock.now)
         self.launcher = FakeLauncher(self.whatsapp)
         self.loop = LoopThread()
@@ -76,6 +78,7 @@ class World:
                 launcher=self.launcher,
                 wire=self.wire,
                 machine=self.machine,
+                media=self.media,
                 pace=Pace(self.settings.sends_per_minute, self.settings.sends_per_second),
                 settings=self.settings,
                 policy=Policy.of(self.settings),

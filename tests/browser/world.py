@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import signal
 from abc import ABC, abstractmethod
@@ -15,7 +16,15 @@ from typing import TypeVar
 
 from actors.browser.launcher import PyppeteerBrowser, PyppeteerLauncher
 from actors.browser.options import BrowserOptions, Deadlines
-from actors.browser.protocol import Browser, Launcher, PageTimeout, QrShown, Sighting, StateSeen
+from actors.browser.protocol import (
+    Browser,
+    Launcher,
+    MediaSeen,
+    PageTimeout,
+    QrShown,
+    Sighting,
+    StateSeen,
+)
 from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
 from tests.simulator.phone import Phone
 
@@ -74,6 +83,16 @@ class Page:
     seen: Sightings = field(default_factory=Sightings)
 
 
+@dataclass(frozen=True)
+class Held:
+    """A message as WhatsApp has it."""
+
+    kind: str
+    body: str
+    content: bytes | None
+    quoted: str | None
+
+
 class World(ABC):
     """What a contract test does to WhatsApp, to phones and to browsers."""
 
@@ -124,6 +143,24 @@ class World(ABC):
         self, sender: str, body: str, *, group: str = "", at: datetime | None = None
     ) -> str:
         """Let a number write to us; returns the bare id."""
+
+    @abstractmethod
+    async def incoming_media(
+        self, sender: str, kind: str, content: bytes, mime: str, name: str, caption: str = ""
+    ) -> str:
+        """Let a number send us a file; returns the bare id."""
+
+    @abstractmethod
+    async def lose_media(self) -> None:
+        """Let WhatsApp have no file any more."""
+
+    @abstractmethod
+    async def held(self, wa_id: str) -> Held:
+        """What WhatsApp has of a message."""
+
+    @abstractmethod
+    async def reaction(self, wa_id: str) -> str:
+        """Our reaction to a message, or nothing."""
 
     @abstractmethod
     async def ack(self, wa_id: str, ack: int) -> None:
@@ -211,6 +248,28 @@ class FakeWorld(World):
         message = self.whatsapp.deliver(ME, f"{sender}@c.us", body, chat=group or None, at=at)
         return message.wa_id
 
+    async def incoming_media(
+        self, sender: str, kind: str, content: bytes, mime: str, name: str, caption: str = ""
+    ) -> str:
+        digest = hashlib.sha256(content).hexdigest()
+        media = MediaSeen(mime, name or None, len(content), digest)
+        message = self.whatsapp.deliver(
+            ME, f"{sender}@c.us", caption, kind=kind, media=media, content=content
+        )
+        return message.wa_id
+
+    async def lose_media(self) -> None:
+        self.whatsapp.account(ME).media.clear()
+
+    async def held(self, wa_id: str) -> Held:
+        account = self.whatsapp.account(ME)
+        message = account.find(wa_id)
+        assert message
+        return Held(message.kind, message.body, account.media.get(wa_id), message.quoted)
+
+    async def reaction(self, wa_id: str) -> str:
+        return self.whatsapp.account(ME).reactions.get(wa_id, "")
+
     async def ack(self, wa_id: str, ack: int) -> None:
         self.whatsapp.ack(ME, wa_id, ack)
 
@@ -285,6 +344,26 @@ class ChromiumWorld(World):
     ) -> str:
         ts = int(at.timestamp()) if at else 0
         return await self.phone.incoming(ME, sender, body, group=group, ts=ts)
+
+    async def incoming_media(
+        self, sender: str, kind: str, content: bytes, mime: str, name: str, caption: str = ""
+    ) -> str:
+        return await self.phone.incoming(
+            ME, sender, caption, type=kind, content=content, mime=mime, filename=name
+        )
+
+    async def lose_media(self) -> None:
+        await self.phone.lose_media()
+
+    async def held(self, wa_id: str) -> Held:
+        [message] = await self.phone.messages(ME, id=wa_id)
+        more = message.carried
+        content = await self.phone.content(message) if "directPath" in more else None
+        return Held(message.type, message.body, content, more.get("quotedStanzaID"))
+
+    async def reaction(self, wa_id: str) -> str:
+        [message] = await self.phone.messages(ME, id=wa_id)
+        return str(message.carried.get("reaction", ""))
 
     async def ack(self, wa_id: str, ack: int) -> None:
         await self.phone.ack(ME, wa_id, ack)

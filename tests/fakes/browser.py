@@ -18,6 +18,7 @@ about, and its sightings were told when it returns.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 from collections import Counter, deque
 from collections.abc import Callable
@@ -31,12 +32,14 @@ from actors.browser.protocol import (
     Addresses,
     BrowserError,
     Chat,
+    File,
     Gone,
     Group,
     Identity,
     LaunchFailed,
     Loading,
     LoggedOut,
+    MediaSeen,
     MessageSeen,
     Notify,
     NotSent,
@@ -44,12 +47,14 @@ from actors.browser.protocol import (
     PageRefused,
     PageStatus,
     PageTimeout,
+    Parcel,
     ProfileBusy,
     QrIdle,
     QrShown,
     Sighting,
     StateSeen,
 )
+from events.content import Contact, Deletion, Location, Media, Reaction
 
 PNG = b"\x89PNG\r\n\x1a\n fake"
 
@@ -101,6 +106,8 @@ class FakeAccount:
     number: str
     push_name: str | None = "Sim"
     chats: dict[str, FakeChat] = field(default_factory=dict[str, FakeChat])
+    media: dict[str, bytes] = field(default_factory=dict[str, bytes])  # by bare id
+    reactions: dict[str, str] = field(default_factory=dict[str, str])  # ours, by bare id
     # How often the server was handed each of our ids: 1 is right, more is a repeat.
     handed_over: Counter[str] = field(default_factory=Counter[str])
 
@@ -162,9 +169,13 @@ class FakeWhatsApp:
         kind: str = "chat",
         push_name: str | None = "Alice",
         at: datetime | None = None,
+        media: MediaSeen | None = None,
+        content: bytes | None = None,
     ) -> MessageSeen:
         """Deliver a message; linked pages that are online see it, the others find it later."""
         account, wa_id = self.account(number), wa_id or new_id()
+        if content is not None:
+            account.media[wa_id] = content
         remote = chat or sender
         author = sender if remote.endswith("@g.us") else None
         message = MessageSeen(
@@ -179,6 +190,7 @@ class FakeWhatsApp:
             at=at or self.now(),
             ack=1,
             push_name=push_name,
+            media=media,
         )
         conversation = account.chat(remote)
         if wa_id in conversation.messages:
@@ -190,7 +202,7 @@ class FakeWhatsApp:
 
     def from_phone(self, number: str, chat: str, body: str) -> MessageSeen:
         """Let the owner write from the phone: our pages see a message of our own."""
-        return self.write(number, chat, body, new_id(), ack=1)
+        return self.write(number, chat, Parcel(body), new_id(), ack=1)
 
     def ack(self, number: str, wa_id: str, ack: int) -> None:
         """Move a message's ack, as its receiver's phone or the server does."""
@@ -211,9 +223,17 @@ class FakeWhatsApp:
         for page in pages:
             page.on_loop(lambda page=page: page.lose_link(reason))
 
-    def write(self, number: str, chat: str, body: str, wa_id: str, ack: int = 0) -> MessageSeen:
+    def write(
+        self, number: str, chat: str, parcel: Parcel, wa_id: str, ack: int = 0
+    ) -> MessageSeen:
         """Put a message of our own into its chat; every linked page sees it."""
         account = self.account(number)
+        content = parcel.content
+        media = None
+        if isinstance(content, Media):
+            account.media[wa_id] = parcel.attachment
+            digest = hashlib.sha256(parcel.attachment).hexdigest()
+            media = MediaSeen(content.mime, content.name, len(parcel.attachment), digest)
         author = account.id if chat.endswith("@g.us") else None
         message = MessageSeen(
             wa_id=wa_id,
@@ -222,10 +242,12 @@ class FakeWhatsApp:
             sender=account.id,
             author=author,
             from_me=True,
-            kind="chat",
-            body=body,
+            kind=_kind_of(parcel),
+            body=parcel.body,
             at=self.now(),
             ack=ack,
+            quoted=parcel.quoted,
+            media=media,
         )
         account.chat(chat).messages[wa_id] = message
         self._tell(number, message)
@@ -464,8 +486,16 @@ class FakeBrowser:
 
     async def send_text(self, to: str, body: str, wa_id: str) -> MessageSeen:
         """Send with the outcome the test put into `FakeWhatsApp.sends`."""
-        await self._call("send_text")
+        return await self.send(to, Parcel(body), wa_id)
+
+    async def send(self, to: str, parcel: Parcel, wa_id: str) -> MessageSeen:
+        """Send with the outcome the test put into `FakeWhatsApp.sends`."""
+        await self._call("send_text" if parcel.content is None else "send")
         account = self._account()
+        if isinstance(parcel.content, Reaction | Deletion):
+            return self._change(account, parcel.content, wa_id)
+        if parcel.quoted is not None:
+            self._target(account, parcel.quoted)
         known = account.chats[to].messages.get(wa_id) if to in account.chats else None
         if known is not None and known.ack >= 1:
             return known
@@ -481,10 +511,10 @@ class FakeBrowser:
         match outcome:
             case "accepted" | "accepted_silently" | "accepted_crash":
                 if known is None:
-                    self.whatsapp.write(account.number, to, body, wa_id)
+                    self.whatsapp.write(account.number, to, parcel, wa_id)
                 self.whatsapp.ack(account.number, wa_id, 1)
             case "pending":
-                self.whatsapp.write(account.number, to, body, wa_id)
+                self.whatsapp.write(account.number, to, parcel, wa_id)
             case "lost" | "lost_crash":
                 pass
             case reason:
@@ -495,6 +525,44 @@ class FakeBrowser:
         if outcome != "accepted":
             raise PageTimeout("send_text")
         return account.chats[to].messages[wa_id]
+
+    def _change(self, account: FakeAccount, change: Reaction | Deletion, wa_id: str) -> MessageSeen:
+        message = self._target(account, change.target)
+        outcome = self.whatsapp.sends.popleft() if self.whatsapp.sends else "accepted"
+        if outcome == "lost":
+            raise PageTimeout("send")
+        account.handed_over[wa_id] += 1
+        if isinstance(change, Reaction):
+            account.reactions[message.wa_id] = change.emoji
+        elif not message.from_me and not message.chat.endswith("@g.us"):
+            raise NotSent("cannot_delete")
+        else:
+            message = replace(message, kind="revoked", body="", media=None)
+            account.chat(message.chat).messages[message.wa_id] = message
+        if outcome == "accepted_silently":
+            raise PageTimeout("send")
+        return replace(
+            message, wa_id=wa_id, from_me=True, ack=max(message.ack, 1), at=self.whatsapp.now()
+        )
+
+    def _target(self, account: FakeAccount, message_id: str) -> MessageSeen:
+        bare = message_id.split("_")[2] if "_" in message_id else message_id
+        message = account.find(bare)
+        if message is None:
+            raise NotSent("message_not_found")
+        return message
+
+    async def fetch_media(self, message: str, largest: int) -> File:
+        """What `FakeAccount.media` holds under the bare id."""
+        await self._call("fetch_media")
+        bare = message.split("_")[2] if "_" in message else message
+        account = self._account()
+        seen, found = account.find(bare), account.media.get(bare)
+        if seen is None or seen.media is None or found is None:
+            raise PageRefused("not_found")
+        if len(found) > largest:
+            raise PageRefused("too_large")
+        return File(seen.media.mime, seen.media.name, found)
 
     async def find_message(self, to: str, wa_id: str) -> MessageSeen | None:
         """Look one of our own messages up."""
@@ -708,6 +776,21 @@ class FakeBrowser:
         if self in self.whatsapp.pages:
             self.whatsapp.pages.remove(self)
         self.open_gate()
+
+
+def _kind_of(parcel: Parcel) -> str:
+    """WhatsApp's own word for what is sent."""
+    match parcel.content:
+        case Media(kind="voice"):
+            return "ptt"
+        case Media(kind=kind):
+            return kind
+        case Location():
+            return "location"
+        case Contact():
+            return "vcard"
+        case _:
+            return "chat"
 
 
 def new_id() -> str:

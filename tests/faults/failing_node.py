@@ -67,11 +67,11 @@ def install(points: FailPoints) -> None:
         elif isinstance(event, Sent):
             points.reach("after_sent")
 
-    async def trying(browser: Any, send: Any, wa_id: str, look_up: bool) -> Any:
+    async def trying(browser: Any, send: Any, wa_id: str, look_up: bool, media: Any) -> Any:
         # While the page is at it: it may have the message, and the server may, by then.
         late = random.uniform(0, IN_FLIGHT)
         asyncio.get_running_loop().call_later(late, points.reach, "in_the_page")
-        return await try_in_page(browser, send, wa_id, look_up)
+        return await try_in_page(browser, send, wa_id, look_up, media)
 
     Recorder.message = message  # type: ignore[method-assign]
     session_module.try_in_page = trying

@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from events import codec, live, message, pool
+from events import codec, content, live, message, pool
 from events import session_events as e
 from events.envelope import Payload
 
@@ -24,6 +24,23 @@ CHAT = "491701234567@c.us"
 KEY = f"true_{CHAT}_3EB0A1B2C3D4E5F6A7B8C9"
 WA_ID = "3EB0A1B2C3D4E5F6A7B8C9"
 TOTALS = e.Totals(received=3, sent=2, failed=1, reconnections=4, message_version=9, watermark=AT)
+
+MEDIA = content.Media(
+    kind="image",
+    object="ada.shop/out/0123",
+    mime="image/png",
+    size=68,
+    sha256="a1" * 32,
+    name="a picture.png",
+)
+KEPT = content.Kept(
+    mime="image/png",
+    name="a picture.png",
+    size=68,
+    sha256="a1" * 32,
+    object="ada.shop/in/3EB0FFFF",
+    reason="too_large",
+)
 
 # Every field has a value that is not its default, so that a lost one shows.
 SAMPLES: tuple[Payload, ...] = (
@@ -64,8 +81,22 @@ SAMPLES: tuple[Payload, ...] = (
     e.Removed(reason="stale", totals=TOTALS),
     e.ProfileSaved(generation=3, bytes=1_048_576, totals=TOTALS),
     e.ProfileRestored(generation=2, source="redis", older=True),
-    message.Send(message="order-17", to=CHAT, body="Hello ä 😀", deadline=LATER),
-    message.Sending(message="order-17", wa_id=WA_ID, to=CHAT, body="Hello ä 😀"),
+    message.Send(
+        message="order-17",
+        to=CHAT,
+        body="Hello ä 😀",
+        deadline=LATER,
+        content=MEDIA,
+        quoted="3EB0FFFF",
+    ),
+    message.Sending(
+        message="order-17",
+        wa_id=WA_ID,
+        to=CHAT,
+        body="Hello ä 😀",
+        content=MEDIA,
+        quoted="3EB0FFFF",
+    ),
     message.Sent(message="order-17", wa_id=WA_ID, key=KEY, chat=CHAT, ack=1, at=AT),
     message.Failed(message="order-17", to=CHAT, reason="not_on_whatsapp", detail="no account"),
     message.Expired(message="order-17", to=CHAT, deadline=AT),
@@ -82,6 +113,7 @@ SAMPLES: tuple[Payload, ...] = (
         at=AT,
         push_name="Ada",
         quoted="3EB0FFFF",
+        media=KEPT,
     ),
     message.Delivered(wa_id=WA_ID, chat=CHAT, message="order-17"),
     message.Read(wa_id=WA_ID, chat=CHAT, message="order-17"),
@@ -103,9 +135,27 @@ SAMPLES: tuple[Payload, ...] = (
 )
 
 
+# Types whose payload takes several shapes: a file for each, beside the type's own.
+SHAPES: dict[str, Payload] = {
+    word: message.Send(message="order-17", to=CHAT, deadline=LATER, content=held)
+    for word, held in {
+        "location": content.Location(latitude=52.5, longitude=13.4, name="Bar", address="A 1"),
+        "contact": content.Contact(name="Ada", phone=CHAT),
+        "reaction": content.Reaction(target=KEY, emoji="👍"),
+        "deletion": content.Deletion(target=WA_ID),
+        "media": MEDIA,
+    }.items()
+}
+
+
 def path_of(type_name: str) -> Path:
     """Where the golden file of a type lies."""
     return HERE / f"{type_name}.json"
+
+
+def shape_of(word: str) -> Path:
+    """Where the golden file of a shape of `send` lies."""
+    return HERE / "shapes" / f"{codec.type_of(SHAPES[word])}.{word}.json"
 
 
 def envelope_of(payload: Payload) -> bytes:
@@ -126,9 +176,11 @@ def envelope_of(payload: Payload) -> bytes:
 
 def main() -> None:
     """Write what is missing and say so."""
-    for payload in SAMPLES:
-        path = path_of(codec.type_of(payload))
+    wanted = {path_of(codec.type_of(payload)): payload for payload in SAMPLES}
+    wanted |= {shape_of(word): payload for word, payload in SHAPES.items()}
+    for path, payload in wanted.items():
         if not path.exists():
+            path.parent.mkdir(exist_ok=True)
             text = json.dumps(json.loads(envelope_of(payload)), indent=2, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")
             sys.stdout.write(f"{path.name}\n")

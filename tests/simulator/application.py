@@ -12,6 +12,7 @@ from tests.simulator.directory import Directory
 from tests.simulator.knobs import KnobBoard, Knobs
 from tests.simulator.ledger import Ledger
 from tests.simulator.page import Page
+from tests.simulator.shelf import LARGEST, Shelf
 from tests.simulator.switchboard import Switchboard
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -21,6 +22,7 @@ def make_application(folder: Path, knobs: Knobs) -> web.Application:
     """Wire everything to the data in `folder`."""
     file = open_database(folder)
     board = KnobBoard(knobs)
+    shelf = Shelf(folder / "media")
     switchboard = Switchboard(Directory(file), Ledger(file), board)
 
     @web.middleware
@@ -49,9 +51,14 @@ def make_application(folder: Path, knobs: Knobs) -> web.Application:
     async def clean_up(_: web.Application) -> None:
         file.close()
 
-    application = web.Application(middlewares=[reachable])
+    application = web.Application(middlewares=[reachable], client_max_size=LARGEST)
     application.add_routes(
-        [web.get("/ws/chat", chat), *Page(board).routes(), *Control(switchboard, file).routes()]
+        [
+            web.get("/ws/chat", chat),
+            *shelf.routes(),
+            *Page(board).routes(),
+            *Control(switchboard, file, shelf).routes(),
+        ]
     )
     application.on_startup.append(start)
     application.on_shutdown.append(stop)

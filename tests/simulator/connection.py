@@ -82,7 +82,12 @@ class Connection:
                 "body": str(body),
                 "type": str(kind),
             }:
-                switchboard.send(self, seq, id_, to, body, kind)
+                more = frame.get("more", {})
+                switchboard.send(self, seq, id_, to, body, kind, json.dumps(more))
+            case {"t": "react", "seq": int(seq), "id": str(id_), "emoji": str(emoji)}:
+                switchboard.react(self, seq, id_, emoji)
+            case {"t": "revoke", "seq": int(seq), "id": str(id_)}:
+                switchboard.revoke(self, seq, id_)
             case {"t": "recv", "seqs": list(seqs)}:
                 switchboard.received(self.device, [int(seq) for seq in seqs])
             case {"t": "seen", "ids": list(ids)}:

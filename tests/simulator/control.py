@@ -7,7 +7,7 @@ JSON; what is wrong with a request is in `error`, with status 400, 404 or 409.
 |---|---|---|
 | `scan` | `number`, `code`="" or `device`="", `pushname`="" | the phone of `number` scans the QR text `code` (or whatever `device` shows) |
 | `enter` | `number`, `code`, `pushname`="" | the phone types the code that a page shows for its number |
-| `incoming` | `number`, `sender`, `body`, `group`="", `id`="", `type`="chat", `ts`=now, `history`=false | `sender` writes to the account; `history`: only for devices linked later |
+| `incoming` | `number`, `sender`, `body`, `group`="", `id`="", `type`="chat", `ts`=now, `history`=false, `content`="", `mime`="", `filename`="" | `sender` writes to the account; `history`: only for devices linked later; `content`: the file it carries, in base64 |
 | `unlink` | `number`, `device`="" | the phone removes a device, or all of them |
 | `contact` | `number`, `name`="", `registered`=true, `lid_chat`=false | says something particular about a number |
 | `group` | `subject`, `members`, `id`="" | makes a group; `members` are numbers |
@@ -21,6 +21,7 @@ JSON; what is wrong with a request is in `error`, with status 400, 404 or 409.
 | `update` | `number`="", `device`="" | pages are told that a new version is out |
 | `drop` | `number`="", `device`="" | sockets close (no field: all of them) |
 | `hang` | `number`="", `device`="", `ms`=0 | pages stop answering for so long; 0: for ever |
+| `lose_media` | | files are there no more: downloads fail |
 | `reset` | | forgets accounts, devices, messages and turned knobs |
 
 | GET question | Query | Answer |
@@ -44,6 +45,7 @@ from pathlib import Path
 from aiohttp import web
 
 from tests.simulator.questions import Questions
+from tests.simulator.shelf import Shelf
 from tests.simulator.switchboard import Switchboard
 from tests.simulator.verbs import RefusedError, Verbs
 
@@ -55,8 +57,8 @@ Answer = dict[str, object] | list[dict[str, object]]
 class Control:
     """The verbs and the questions; every public method of those two classes is one."""
 
-    def __init__(self, switchboard: Switchboard, file: sqlite3.Connection) -> None:
-        self._verbs = Verbs(switchboard, file)
+    def __init__(self, switchboard: Switchboard, file: sqlite3.Connection, shelf: Shelf) -> None:
+        self._verbs = Verbs(switchboard, file, shelf)
         self._questions = Questions(switchboard)
 
     def routes(self) -> list[web.RouteDef]:

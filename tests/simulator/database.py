@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, number TEXT NOT NULL, id TEXT NOT NULL,
     from_me INTEGER NOT NULL, chat TEXT NOT NULL, author TEXT NOT NULL, pushname TEXT NOT NULL,
     body TEXT NOT NULL, type TEXT NOT NULL, ts INTEGER NOT NULL, ack INTEGER NOT NULL,
-    repeats INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL);
+    repeats INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL, more TEXT NOT NULL DEFAULT '{}');
 CREATE UNIQUE INDEX IF NOT EXISTS message_once ON message (number, from_me, id);
 CREATE INDEX IF NOT EXISTS message_unsettled ON message (ack) WHERE from_me;
 CREATE TABLE IF NOT EXISTS pending (
@@ -44,6 +44,9 @@ def open_database(folder: Path) -> sqlite3.Connection:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = NORMAL")
     database.executescript(SCHEMA)
+    columns = {row["name"] for row in database.execute("PRAGMA table_info(message)")}
+    if "more" not in columns:  # a folder from before messages could carry anything but text
+        database.execute("ALTER TABLE message ADD COLUMN more TEXT NOT NULL DEFAULT '{}'")
     return database
 
 

@@ -1,5 +1,7 @@
 """What the server says to a page, as JSON objects; the page's `session.js` is the other end."""
 
+import json
+
 from tests.simulator.directory import Contact, Device, Group, lid_of, number_of
 from tests.simulator.ledger import Message
 
@@ -21,6 +23,7 @@ def message(kept: Message, *, history: bool) -> Frame:
         "ts": kept.ts,
         "ack": kept.ack,
         "history": history,
+        "more": json.loads(kept.more),
     }
     if kept.chat.endswith("@lid"):
         frame |= {"lid": kept.chat, "phone": f"{number_of(kept.chat)}@c.us"}

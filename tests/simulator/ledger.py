@@ -26,6 +26,7 @@ class Message:
     ack: int
     repeats: int
     device: str  # which of our devices sent it, or empty
+    more: str  # what it says besides its text, as JSON
 
     def plain(self) -> dict[str, str | int | bool]:
         """As JSON takes it."""
@@ -47,6 +48,7 @@ class Draft:
     type: str = "chat"
     ack: int = 1
     device: str = ""
+    more: str = "{}"
 
 
 class Ledger:
@@ -104,6 +106,21 @@ class Ledger:
         self._database.executemany(
             "UPDATE message SET ack = MAX(ack, ?) WHERE number = ? AND id = ? AND from_me = ?",
             [(ack, number, message, from_me) for message in messages],
+        )
+
+    def react(self, number: str, message: str, emoji: str) -> None:
+        """Note our own reaction to a message; an empty one takes it back."""
+        self._database.execute(
+            "UPDATE message SET more = json_set(more, '$.reaction', ?) WHERE number = ? AND id = ?",
+            (emoji, number, message),
+        )
+
+    def revoke(self, number: str, message: str) -> None:
+        """Delete what a message says, for everyone."""
+        self._database.execute(
+            "UPDATE message SET type = 'revoked', body = '', more = '{}'"
+            " WHERE number = ? AND id = ?",
+            (number, message),
         )
 
     def unsettled(self, below: int) -> list[Message]:
@@ -173,4 +190,5 @@ def _message(row: sqlite3.Row) -> Message:
         row["ack"],
         row["repeats"],
         row["device"],
+        row["more"],
     )

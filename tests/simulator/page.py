@@ -18,7 +18,7 @@ EARLY = ("loader", "database", "filler", "start")
 BUNDLES = (
     ("events", "models", "collections", "ids", "constants", "browser"),
     ("identity", "connection", "pairing", "presence", "contacts"),
-    ("chats", "groups", "messages", "history"),
+    ("chats", "groups", "messages", "media", "history"),
     ("sending", "receiving", "lazy", "unsimulated", "wire", "session", "application"),
 )
 

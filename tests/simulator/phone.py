@@ -1,6 +1,8 @@
 """The phone as a Python client: what a test asks of the simulator, typed."""
 
 import asyncio
+import base64
+import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -57,6 +59,12 @@ class Message:
     repeats: int
     device: str
     direction: str
+    more: str = "{}"  # what it says besides its text, as JSON
+
+    @property
+    def carried(self) -> Json:
+        """What it says besides its text."""
+        return json.loads(self.more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +126,15 @@ class Phone:
         type: str = "chat",  # noqa: A002
         ts: int = 0,
         history: bool = False,
+        content: bytes = b"",
+        mime: str = "",
+        filename: str = "",
     ) -> str:
         """Let `sender` write to the account; returns the message's bare id."""
         fields = {"group": group, "id": id, "type": type, "ts": ts, "history": history}
+        if content:
+            told = base64.b64encode(content).decode()
+            fields |= {"content": told, "mime": mime, "filename": filename}
         return str(
             (await self._do("incoming", number=number, sender=sender, body=body, **fields))["id"]
         )
@@ -139,6 +153,17 @@ class Phone:
             "messages", number=number, chat=chat, direction=direction, id=id, after=after
         )
         return [Message(**row) for row in rows]
+
+    async def content(self, message: Message) -> bytes:
+        """The file that a message carries."""
+        path = message.carried["directPath"]
+        async with self._http().get(f"{self.url}{path}", ssl=False) as answer:
+            answer.raise_for_status()
+            return await answer.read()
+
+    async def lose_media(self) -> None:
+        """Let every file be gone: downloads fail."""
+        await self._do("lose_media")
 
     async def sent(self, number: str) -> list[Message]:
         """What the account's devices sent, each once."""

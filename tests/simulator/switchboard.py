@@ -123,7 +123,14 @@ class Switchboard:
     # Messages.
 
     def send(
-        self, connection: Connection, seq: int, message_id: str, to: str, body: str, kind: str
+        self,
+        connection: Connection,
+        seq: int,
+        message_id: str,
+        to: str,
+        body: str,
+        kind: str,
+        more: str = "{}",
     ) -> None:
         """A page sends: take the message once, however often it comes, and let it be answered."""
         device = self.directory.device(connection.device)
@@ -148,6 +155,7 @@ class Switchboard:
             author=lid_of(device.number) if to.endswith("@g.us") else "",
             pushname=self.directory.pushname(device.number),
             device=device.id,
+            more=more,
         )
         others = [
             other.id for other in self.directory.devices(device.number) if other.id != device.id
@@ -173,6 +181,7 @@ class Switchboard:
         kind: str = "chat",
         ts: int | None = None,
         silent: bool = False,
+        more: str = "{}",
     ) -> tuple[Message, bool]:
         """Somebody sends to an account: every linked device gets it, now or when it connects.
 
@@ -189,6 +198,7 @@ class Switchboard:
             ts=int(time.time()) if ts is None else ts,
             author=contact.lid if group else "",
             pushname=self.directory.pushname(sender) or sender,
+            more=more,
         )
         due = [] if silent else [device.id for device in self.directory.devices(number)]
         message, new = self.ledger.take(draft, due=due)
@@ -196,6 +206,18 @@ class Switchboard:
             for device in due:
                 self._deliver(device, message)
         return message, new
+
+    def react(self, connection: Connection, seq: int, message_id: str, emoji: str) -> None:
+        """A page reacts to a message."""
+        if device := self.directory.device(connection.device):
+            self.ledger.react(device.number, message_id, emoji)
+        connection.push({"re": seq})
+
+    def revoke(self, connection: Connection, seq: int, message_id: str) -> None:
+        """A page deletes a message for everyone."""
+        if device := self.directory.device(connection.device):
+            self.ledger.revoke(device.number, message_id)
+        connection.push({"re": seq})
 
     def received(self, device: str, seqs: Sequence[int]) -> None:
         """A page has kept messages."""
@@ -237,6 +259,7 @@ class Switchboard:
                     group=group.id if group else "",
                     message_id=message.id,
                     kind=message.type,
+                    more=message.more,
                 )
 
     def _deliver(self, device: str, message: Message, *, history: bool = False) -> None:

@@ -1,6 +1,8 @@
 """What a test or a person can make happen; the table is in `control.py`."""
 
+import json
 import sqlite3
+from base64 import b64decode
 from dataclasses import asdict
 
 from tests.simulator import database
@@ -8,6 +10,7 @@ from tests.simulator.connection import Connection
 from tests.simulator.directory import Contact, Group
 from tests.simulator.frames import Frame
 from tests.simulator.knobs import UnknownKnobError
+from tests.simulator.shelf import Shelf
 from tests.simulator.switchboard import Switchboard
 
 Answer = dict[str, object]
@@ -25,9 +28,10 @@ class RefusedError(Exception):
 class Verbs:
     """Each method is a verb, its parameters are the fields of the body."""
 
-    def __init__(self, switchboard: Switchboard, file: sqlite3.Connection) -> None:
+    def __init__(self, switchboard: Switchboard, file: sqlite3.Connection, shelf: Shelf) -> None:
         self._switchboard = switchboard
         self._file = file
+        self._shelf = shelf
 
     def scan(self, *, number: str, code: str = "", device: str = "", pushname: str = "") -> Answer:
         pairing = self._switchboard.pairing
@@ -53,7 +57,11 @@ class Verbs:
         type: str = "chat",  # noqa: A002
         ts: int = 0,
         history: bool = False,
+        content: str = "",
+        mime: str = "",
+        filename: str = "",
     ) -> Answer:
+        more = self._shelf.put(b64decode(content), mime, filename) if content else {}
         if group and self._switchboard.directory.group(group) is None:
             raise RefusedError(404, f"there is no group {group}")
         message, new = self._switchboard.receive(
@@ -65,6 +73,7 @@ class Verbs:
             kind=type,
             ts=ts or None,
             silent=history,
+            more=json.dumps(more),
         )
         return {"id": message.id, "chat": message.chat, "seq": message.seq, "new": new}
 
@@ -146,7 +155,12 @@ class Verbs:
             connection.close()
         return {"devices": [connection.device for connection in dropped]}
 
+    def lose_media(self) -> Answer:
+        self._shelf.empty()
+        return {}
+
     def reset(self) -> Answer:
+        self._shelf.empty()
         database.empty(self._file)
         self._switchboard.knobs.reset()
         self._switchboard.forget_all()

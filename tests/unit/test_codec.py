@@ -80,6 +80,24 @@ def test_no_field_of_a_golden_file_is_lost_without_a_new_version(path: Path) -> 
     assert _holds(read, envelope.data)
 
 
+@pytest.mark.parametrize("word", write.SHAPES)
+def test_every_shape_of_a_send_has_a_golden_file_that_decodes_for_ever(word: str) -> None:
+    envelope = codec.decode(write.shape_of(word).read_bytes())
+
+    payload = codec.payload_of(envelope)
+
+    assert payload == write.SHAPES[word]
+    assert _holds(payload.model_dump(mode="json"), envelope.data)
+
+
+def test_a_send_of_nothing_is_refused() -> None:
+    empty = sealed(message.Send(message="m", to="1@c.us", body="x", deadline=NOW))
+    said = empty.model_copy(update={"data": empty.data | {"body": ""}})
+
+    with pytest.raises(Undecodable):
+        codec.payload_of(said)
+
+
 def _holds(read: object, written: object) -> bool:
     if isinstance(read, dict) and isinstance(written, dict):
         return all(name in read and _holds(read[name], written[name]) for name in written)
@@ -96,7 +114,7 @@ def test_the_script_writes_what_is_missing_and_never_overwrites(
     write.main()
 
     assert kept.read_text() == "kept"
-    assert {path.stem for path in tmp_path.iterdir()} == set(codec.catalogue())
+    assert {path.stem for path in tmp_path.glob("*.json")} == set(codec.catalogue())
 
 
 # --- there and back ---------------------------------------------------------------------

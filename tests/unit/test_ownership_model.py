@@ -221,7 +221,7 @@ class Owner:
                 Call(send, delivered, look_up, wa_id)
             ),
         )
-        self.receiver = Receiver(self.recorder, self.sender)
+        self.receiver = Receiver(self.recorder, self.sender, lambda _: None)
         self.receiver.begin()
 
     @property

@@ -40,6 +40,7 @@
     MSG_TYPE: {
       CHAT: 'chat', IMAGE: 'image', VIDEO: 'video', DOCUMENT: 'document', CIPHERTEXT: 'ciphertext',
       CALL_LOG: 'call_log',
+      AUDIO: 'audio', PTT: 'ptt', STICKER: 'sticker', LOCATION: 'location', VCARD: 'vcard', REVOKED: 'revoked',
       PROTOCOL: 'protocol',
     },
     SYSTEM_MESSAGE_TYPES: {},

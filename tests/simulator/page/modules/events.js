@@ -97,6 +97,9 @@ __d('WAWebCmd', (exports) => {
     msgInfoDrawer() {}
     archiveChat(chat, archive) { chat.archive = archive; }
     pinChat(chat, pin) { chat.pin = pin ? 1 : 0; }
+    async sendRevokeMsgs(chat, { list }) {
+      for (const message of list) await importNamespace('SimRevoke').revoke(message);
+    }
     markChatUnread(chat, unread) { chat.unreadCount = unread ? -1 : 0; }
   }
   exports.CmdImpl = CmdImpl;

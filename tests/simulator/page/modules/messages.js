@@ -10,6 +10,26 @@
         if (ack > this.ack || ack < 0) this.ack = ack;
       }
       get isUserMsg() { return true; }
+      get senderObj() {
+        const sender = this.id.fromMe ? importNamespace('WAWebUserPrefsMeUser').getMePnUserOrThrow() : this.author || this.from;
+        return { id: sender, isMe: this.id.fromMe };
+      }
+      /* What is known of the file this message carries: one object for life, as in the real
+       * page, which has the bytes (`mediaBlob`) once they are here. */
+      get mediaData() {
+        if (!importNamespace('SimMedia').TYPES.includes(this.type)) return undefined;
+        if (!this.$media) {
+          const { mimetype, filehash, filename, size, blob } = this.$attributes;
+          const mediaBlob = blob && importNamespace('WAWebMediaPrep').opaqueOf(blob);
+          const value = { mimetype, filehash, filename, size, type: this.type, mediaBlob };
+          Object.defineProperty(this, '$media', { value });
+        }
+        return this.$media;
+      }
+      async downloadMedia() {
+        const blob = await importNamespace('SimMedia').download(this.directPath);
+        this.mediaData.mediaBlob = importNamespace('WAWebMediaPrep').opaqueOf(blob);
+      }
       avParams() { return {}; }
       msgContextInfo() { return { quotedStanzaID: this.id.id, quotedMsg: this }; }
     }
@@ -17,7 +37,8 @@
       [
         'id', 'body', 'type', 'subtype', 't', 'rank', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName',
         'star', 'self', 'local', 'kind', 'caption', 'mentionedJidList', 'latestEditMsgKey', 'quotedStanzaID',
-        'isEphemeral', 'isStatusV3', 'isUnsentMedia', 'links', 'mediaObject', 'pendingAckUpdate',
+        'isEphemeral', 'isStatusV3', 'isUnsentMedia', 'links', 'mediaObject', 'pendingAckUpdate', 'mimetype', 'filehash',
+        'filename', 'size', 'directPath', 'lat', 'lng', 'loc', 'vcardFormattedName',
       ]);
   });
 

@@ -20,7 +20,8 @@
       const mine = chatId.isUser() && !chatId.isLid() ? me.getMePnUserOrThrow() : me.getMeLidUserOrThrow();
       const message = {
         id: new MsgKey({ fromMe: frame.from_me, remote: chatId, id: frame.id, participant: author }),
-        body: frame.body,
+        ...frame.more,
+        ...(importNamespace('SimMedia').TYPES.includes(frame.type) ? { caption: frame.body } : { body: frame.body }),
         type: frame.type,
         t: frame.ts,
         from: frame.from_me ? mine : chatId,

@@ -7,11 +7,20 @@
   __d('WAWebBackendJobsCommon', (exports) => { exports.mediaTypeFromProtobuf = () => null; });
   __d('WAWebE2EProtoUtils', (exports) => { exports.typeAttributeFromProtobuf = () => 'text'; });
 
+  /* What a message says besides its text. */
+  const CARRIED = ['mimetype', 'filehash', 'filename', 'size', 'directPath', 'quotedStanzaID', 'lat', 'lng', 'loc',
+    'vcardFormattedName'];
+
   /* The wire: resolves with the server's acknowledgement. Client libraries wrap it. */
   __d('WAWebSendMsgJob', (exports) => {
-    exports.encryptAndSendMsg = async ({ data }) => importNamespace('SimWire').call({
-      t: 'msg', id: data.id.id, to: String(data.to), body: data.body, type: data.type,
-    });
+    exports.encryptAndSendMsg = async ({ data }) => {
+      if (data.blob && !data.directPath) data.directPath = await importNamespace('SimMedia').upload(data.blob);
+      const more = {};
+      for (const name of CARRIED) if (data[name] !== undefined && data[name] !== null) more[name] = data[name];
+      return importNamespace('SimWire').call({
+        t: 'msg', id: data.id.id, to: String(data.to), body: data.body || data.caption || '', type: data.type, more,
+      });
+    };
     exports.encryptAndSendStatusMsg = async () => {};
   });
 

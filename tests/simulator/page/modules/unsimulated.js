@@ -1,5 +1,5 @@
 /* What WhatsApp can do and this page cannot: names that client libraries wrap or look up
- * when they start. Media, polls, reactions, calls, status posts and filter tabs belong
+ * when they start. Polls, calls, status posts and filter tabs belong
  * here until somebody gives them a file of their own. */
 (function () {
   'use strict';

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 WHY: dict[str, str] = {
     "browser_exited": "its browser ended",
-    "page_crashed": "its page crashed",
+    "page_crashed": "its browser's page crashed",
     "connection_lost": "the connection to its browser was lost",
-    "page_gone": "its page is gone",
-    "page_hung": "its page does not answer",
+    "page_gone": "its browser's page is gone",
+    "page_hung": "its browser's page does not answer",
     "browser_error": "its browser failed",
     "no_browser": "there is no Chromium on its node",
     "launch_failed": "its browser does not start",

@@ -71,8 +71,8 @@ async def persistence(look: Look) -> Finding:
     try:
         for name in (subjects.EVENTS, subjects.COMMANDS):
             held = await js.stream_info(name)
-            metrics[name] = _stream(held)
-            if not _complete(held):
+            metrics[name] = shown(held)
+            if not complete(held):
                 behind.append(name)
         await _write(js)
     except js_errors.NotFoundError:
@@ -99,7 +99,8 @@ async def persistence(look: Look) -> Finding:
     return Finding(True, "The log is kept and can be written", metrics)
 
 
-def _stream(held: StreamInfo) -> Json:
+def shown(held: StreamInfo) -> Json:
+    """Describe a stream: what it holds, and how many of its copies are as it is."""
     state = held.state
     copies = (held.cluster.replicas if held.cluster else None) or []
     return {
@@ -114,8 +115,9 @@ def _stream(held: StreamInfo) -> Json:
     }
 
 
-def _complete(held: StreamInfo) -> bool:
-    return bool(_stream(held)["replicasCurrent"] >= (held.config.num_replicas or 1))
+def complete(held: StreamInfo) -> bool:
+    """Tell whether a stream has as many copies as it should."""
+    return bool(shown(held)["replicasCurrent"] >= (held.config.num_replicas or 1))
 
 
 async def _write(js: JetStreamContext) -> None:

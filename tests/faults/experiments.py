@@ -117,6 +117,9 @@ class Result:
     strikes: int
     sessions: int
     accepted: int
+    rate: float
+    """Accepted a second while there was load, over strikes and outages."""
+
     refused: int
     received: int
     findings: Findings
@@ -189,11 +192,13 @@ async def play(
                 + ("" if back else "; nothing was sent for 40 s")
             )
     finally:
+        loaded = time.monotonic() - began
         await load.finish(3 if given_up else scale.deadline)
     say("no more is sent; waiting until everything has ended")
     await site.settled(ledger, 3 if given_up else scale.deadline, say)
     evidence = await site.evidence(ledger)
-    result = _result(experiment, seed, struck, load, evidence, time.monotonic() - began)
+    took = time.monotonic() - began
+    result = _result(experiment, seed, struck, load, evidence, loaded, took)
     if given_up:
         result.findings.unsettled.append(given_up)
     return result
@@ -238,6 +243,7 @@ def _result(
     struck: list[s.Struck],
     load: Load,
     evidence: Evidence,
+    loaded: float,
     took: float,
 ) -> Result:
     received = Counter(event.kind for event in evidence.log)["received"]
@@ -248,6 +254,7 @@ def _result(
         strikes=len(struck),
         sessions=len(load.site.sessions),
         accepted=load.ledger.count(Answer.ACCEPTED),
+        rate=load.ledger.count(Answer.ACCEPTED) / loaded,
         refused=load.ledger.count(Answer.REFUSED),
         received=received,
         findings=compare(evidence),

@@ -10,7 +10,17 @@ from pathlib import Path
 from tests.faults.experiments import Result, spread
 
 HEAD = (
-    *("experiment", "letter", "seed", "strikes", "sessions", "accepted", "refused", "received"),
+    *(
+        "experiment",
+        "letter",
+        "seed",
+        "strikes",
+        "sessions",
+        "accepted",
+        "a second",
+        "refused",
+        "received",
+    ),
     *("lost", "doubled", "phantom", "stale", "disordered", "unsettled"),
     *("repeats", "took s", "recovery s (median/longest)"),
 )
@@ -34,13 +44,16 @@ def aligned(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _row(result: Result) -> tuple[str, ...]:
     counts = (str(len(found)) for found in result.findings.lists().values())
-    numbers = (result.seed, result.strikes, result.sessions, result.accepted, result.refused)
+    numbers = (result.seed, result.strikes, result.sessions, result.accepted)
     kinds = result.recovery if len(result.recovery) > 1 else {}
     by_kind = ", ".join(f"{kind} {spread(times)}" for kind, times in sorted(kinds.items()))
     return (
         result.experiment,
         result.letter,
-        *(str(number) for number in (*numbers, result.received)),
+        *(str(number) for number in numbers),
+        f"{result.rate:.1f}",
+        str(result.refused),
+        str(result.received),
         *counts,
         str(result.repeats),
         f"{result.took:.0f}",

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import json
+import math
 import os
 import signal
 import subprocess
@@ -358,16 +359,22 @@ class Site:
         """Connect to NATS in a role. Close it."""
         return await connection.connect(self.settings(role), role, name="faults", patience=30)
 
-    async def settled(self, ledger: Ledger, deadline: float, say: Callable[[str], None]) -> bool:
-        """Wait until everything has ended and nothing moves; False if it did not in time."""
-        give_up = time.monotonic() + deadline
+    async def settled(self, ledger: Ledger, patience: float, say: Callable[[str], None]) -> bool:
+        """Wait until everything has ended and nothing moves.
+
+        False after so many seconds in which not one thing more has ended: how long a
+        backlog takes is the machine's, that it shrinks is ours.
+        """
+        give_up = time.monotonic() + patience
         reader = LogReader(self)
-        before = -1
+        before, least = -1, math.inf
         try:
             while time.monotonic() < give_up:
                 events = await reader.more()
                 open_ = _open(ledger, events)
                 queued = await reader.queued()
+                if len(open_) + queued < least:
+                    least, give_up = len(open_) + queued, time.monotonic() + patience
                 tail = events[-1].position if events else 0
                 behind = await self._behind(tail)
                 if not open_ and not queued and tail == before and not behind:

@@ -35,19 +35,20 @@ from gateway import (
     websocket,
 )
 from gateway.access import Access, where
-from gateway.auth import Auth
+from gateway.auth import Auth, Keys
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
+from gateway.origins import Origins, Pages
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
+from gateway.socketio import SocketIO
 from gateway.tasks import end
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
 log = structlog.get_logger()
 
-LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 ASKED_HEADERS = ["x-api-key", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"]
 TOLD_HEADERS = [
     "Retry-After",
@@ -66,13 +67,15 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     shelf = RedisShelf(settings) if reads is None else None
     history = History(shelf)
     watch = Health(parts, history)
+    origins, keys = Origins.of(settings), Keys(key)
+    rooms = SocketIO(parts.feed, keys)
     app = FastAPI(
         title="WhatsApp session service",
         version="1",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=lambda _: _running(parts, shelf, history.run, watch.run),
+        lifespan=lambda _: _running(parts, shelf, history.run, watch.run, rooms.sweep),
         redirect_slashes=False,
     )
     app.state.parts = parts
@@ -90,6 +93,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         websocket.router,
     ):
         app.include_router(router)
+    app.mount("/socket.io", rooms)
     app.add_route("/openapi.json", docs.openapi, include_in_schema=False)
     app.add_route("/docs", docs.page, include_in_schema=False)
     app.add_exception_handler(HTTPException, _answer_problem)
@@ -98,12 +102,13 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     app.add_exception_handler(ReadModelsAway, _answer_problem)
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Bodies)
-    app.add_middleware(Auth, key=key)
+    app.add_middleware(Auth, keys=keys)
+    app.add_middleware(Pages, origins=origins)
     app.add_middleware(Access, instruments=parts.instruments)
     app.add_middleware(
         CORSMiddleware,
-        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",") if origin],
-        allow_origin_regex=LOCALHOST if settings.sandbox_url else None,
+        allow_origins=origins.listed,
+        allow_origin_regex=origins.pattern,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=ASKED_HEADERS,
         expose_headers=TOLD_HEADERS,

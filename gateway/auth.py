@@ -25,8 +25,8 @@ from gateway.problems import Problem
 
 log = structlog.get_logger()
 
-OPEN = frozenset({"/health", "/health/live", "/health/ready"})
-KEY_IN_QUERY = frozenset({"/api/events", "/ws", "/docs", "/openapi.json"})
+OPEN = frozenset({"/socket.io/", "/health", "/health/live", "/health/ready"})
+KEY_IN_QUERY = frozenset({"/api/events", "/socket.io/", "/ws", "/docs", "/openapi.json"})
 """Where a browser cannot send a header, `?api_key=` will do."""
 
 
@@ -69,33 +69,43 @@ def _read(path: Path) -> str:
     return key
 
 
+class Keys:
+    """The keys there are: one, of the admin."""
+
+    def __init__(self, first: str) -> None:
+        self._digest = _digest(first)
+
+    async def caller(self, key: str) -> Caller:
+        """Tell whose key this is; raises Problem 401."""
+        # Digests are of one length, so the time taken tells nothing of the key.
+        if not hmac.compare_digest(_digest(key), self._digest):
+            raise Problem(401, "unknown_key", "This API key is not known.")
+        return Caller()
+
+
 class Auth:
     """ASGI middleware that lets nobody in without a key."""
 
-    def __init__(self, app: ASGIApp, key: str) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self._app = app
-        self._digest = _digest(key)
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in {"http", "websocket"} or _is_open(scope):
             await self._app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["caller"] = self.caller(scope)
+            scope.setdefault("state", {})["caller"] = await self._caller(scope)
         except Problem as problem:
             await refuse(problem, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
-    def caller(self, scope: Scope) -> Caller:
-        """Tell whose key came with a request; raises Problem 401."""
-        key = _key(scope)
+    async def _caller(self, scope: Scope) -> Caller:
+        key = key_of(scope)
         if key is None:
             raise Problem(401, "no_key", "An API key is needed: send it as x-api-key.")
-        # Digests are of one length, so the time taken tells nothing of the key.
-        if not hmac.compare_digest(_digest(key), self._digest):
-            raise Problem(401, "unknown_key", "This API key is not known.")
-        return Caller()
+        return await self._keys.caller(key)
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,10 +121,11 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -
 
 
 def _is_open(scope: Scope) -> bool:
-    return scope["type"] == "http" and scope["path"] in OPEN
+    return scope["path"] in OPEN
 
 
-def _key(scope: Scope) -> str | None:
+def key_of(scope: Scope) -> str | None:
+    """Return the key that came with a request, if one did."""
     headers = Headers(scope=scope)
     # Where both headers come, this one decides: clients send their own user's
     # token in the other.

@@ -19,8 +19,9 @@ from gateway.answers import errors
 DESCRIPTION = """\
 Sessions of WhatsApp Web over HTTP. Every route but the health ones needs an API key, as
 `x-api-key` or as `Authorization: Bearer` (the first decides if both come). Errors are
-`application/problem+json`; 429 and 503 say when to come back. Live events come on
-`GET /ws?session=<id|*>&events=<name,…|*>&since=<position>` as one JSON text frame each.
+`application/problem+json`; 429 and 503 say when to come back. Live events come by three
+doors: `/ws?session=<id|*>&events=<name,…|*>&since=<position>` (WebSocket, one JSON text
+frame each), `/api/events` with the same query (server-sent events), and Socket.IO.
 """
 
 PROBLEM: dict[str, Any] = {

@@ -68,12 +68,24 @@ class Socket:
     async def close(self) -> None:
         self._writer.close()
 
+    def cut(self) -> None:
+        """Go without a word, as a network that breaks does."""
+        self._writer.transport.abort()
+
     async def handshake(self, host: str, target: str, headers: list[tuple[bytes, bytes]]) -> None:
         request = Handshake(host=host, target=target, extra_headers=headers)
         self._writer.write(self._wire.send(request))
         async with asyncio.timeout(30):
             while not await self._more():
                 pass
+
+    def _read(self, text: str) -> Any:
+        return json.loads(text)
+
+    async def say(self, text: str) -> None:
+        """Send a text."""
+        self._writer.write(self._wire.send(TextMessage(text)))
+        await self._writer.drain()
 
     async def _more(self) -> bool:
         data = await self._reader.read(65_536)
@@ -88,7 +100,7 @@ class Socket:
                 case TextMessage():
                     self._text += event.data
                     if event.message_finished:
-                        self._frames.append(json.loads(self._text))
+                        self._frames.append(self._read(self._text))
                         self._text = ""
                 case Ping():
                     self._writer.write(self._wire.send(event.response()))
@@ -100,13 +112,13 @@ class Socket:
 
 
 async def connect(
-    running: Running, headers: dict[str, str] | None = None, **query: object
+    running: Running, headers: dict[str, str] | None = None, path: str = "/ws", **query: object
 ) -> Socket:
-    """Open `/ws` with a query; the key goes in a header unless `headers` are given."""
+    """Open a WebSocket with a query; the key goes in a header unless `headers` are given."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
     socket = Socket(reader, writer)
     given = {"x-api-key": KEY} if headers is None else headers
     raw = [(name.encode(), value.encode()) for name, value in given.items()]
-    target = f"/ws?{urlencode({k: str(v) for k, v in query.items()})}"
+    target = f"{path}?{urlencode({k: str(v) for k, v in query.items()})}"
     await socket.handshake(f"127.0.0.1:{running.port}", target, raw)
     return socket

@@ -14,7 +14,7 @@ from events.log import LogAway
 from events.session_events import Claimed, Offline, QrExhausted, Recovered
 from events.streams import declare
 from events.subjects import SessionId
-from gateway import frames
+from gateway import frames, server
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
 from tests.gateway.node import IN_A_MINUTE, ScriptedNode, received
 from tests.gateway.reads import FakeReads
@@ -452,3 +452,48 @@ async def test_coming_back_after_the_line_ran_over_reads_on_from_the_log(
     await writing
 
     assert bodies == [str(number) for number in range(80)]
+
+
+async def test_a_frame_that_is_too_large_closes_its_socket(
+    running: Running, node: ScriptedNode
+) -> None:
+    socket = await connect(running, session="user-one")
+    await socket.frame()
+
+    await socket.say("x" * (server.LARGEST_FRAME + 1))
+    with pytest.raises(Closed) as closed:
+        await socket.frame()
+
+    assert closed.value.code == 1009
+
+
+async def test_a_gateway_that_ends_says_that_it_restarts(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path
+) -> None:
+    async with serving(settings_for(nats_url, tmp_path), reads) as running:
+        await until_ready(running)
+        socket = await connect(running, session="user-one")
+        await socket.frame()
+
+    with pytest.raises(Closed) as closed:
+        await socket.frame()
+    assert closed.value.code == 1012
+
+
+async def test_a_peer_that_answers_no_ping_is_given_up(
+    node: ScriptedNode,
+    reads: FakeReads,
+    nats_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "PING", 0.05)
+    async with serving(settings_for(nats_url, tmp_path), reads) as running:
+        await until_ready(running)
+
+        # It answers when it is read from, and nobody does.
+        await connect(running, session="user-one")
+
+        async with asyncio.timeout(10):
+            while running.app.state.parts.feed.watching:
+                await asyncio.sleep(0.01)

@@ -42,8 +42,11 @@ WARM_UP = 5
 PATIENCE = 60.0
 """Seconds that one start may take."""
 
+POOLED = (": threads", "projections: open files", "gateway: open files")
+"""What comes from pools, of threads and of connections to Redis."""
+
 SPARE = 4
-"""Threads by which a pool may grow at any moment, whatever ran before; and it ends there."""
+"""By how many a pool may grow at any moment, whatever ran before; cycles are many more."""
 
 SETTLE = 20.0
 """Seconds after the last stop in which a browser must have ended and been reaped."""
@@ -83,7 +86,7 @@ class Cycled:
 
 def allowed(what: str, before: int) -> int:
     """Return how many of something there may be, when there were so many before."""
-    return before + SPARE if what.endswith(": threads") else before
+    return before + SPARE if what.endswith(POOLED) else before
 
 
 class Hearing:

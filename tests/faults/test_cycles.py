@@ -22,3 +22,13 @@ def test_what_is_more_than_before_is_named() -> None:
     cycled = Cycled("fake", 20, 1.0, before, before | {"zombies": 3, "open files": 6})
 
     assert cycled.left == ["zombies: 3, 0 before"]
+
+
+def test_a_pool_may_grow_by_a_few_and_not_with_every_cycle() -> None:
+    before = {"node: threads": 4, "node: open files": 7}
+
+    grown = Cycled("fake", 20, 1.0, before, {"node: threads": 6, "node: open files": 7})
+    leaking = Cycled("fake", 20, 1.0, before, {"node: threads": 24, "node: open files": 8})
+
+    assert grown.left == []
+    assert leaking.left == ["node: threads: 24, 4 before", "node: open files: 8, 7 before"]

@@ -82,6 +82,27 @@ class Settings(BaseSettings):
     max_pending_sends: int = Field(1_000, ge=1, description="Sends that may wait in one session.")
     max_message_chars: int = Field(65_536, ge=1, le=65_536, description="Length of a text message.")
 
+    # quotas of a user over HTTP, beside those for messages below
+    sessions_per_minute: int = Field(
+        10, ge=0, description="Creates and reconnects of a user a minute; 0: no limit."
+    )
+    sessions_per_second: int = Field(
+        3, ge=0, description="Creates and reconnects of a user a second; 0: no limit."
+    )
+    qr_per_5_minutes: int = Field(
+        5, ge=0, description="New QR codes that a user asks for in five minutes; 0: no limit."
+    )
+    qr_per_second: int = Field(
+        2, ge=0, description="New QR codes that a user asks for in a second; 0: no limit."
+    )
+    new_chats_per_day: int = Field(
+        250, ge=0, description="Strangers that a user writes to first in a day; 0: no limit."
+    )
+    rate_limit_fallback: Literal["local", "refuse", "allow"] = Field(
+        "local",
+        description="While Redis is away: each gateway counts alone, refuses (503), or allows all.",
+    )
+
     # supervision
     launch_timeout: float = Field(20, gt=0, description="Until Chromium speaks.")
     start_timeout: float = Field(60, gt=0, description="Until a start shows a code or is linked.")

@@ -38,11 +38,14 @@ from gateway.access import Access, where
 from gateway.auth import Auth, Keys
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
+from gateway.budget import Budgets
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
+from gateway.idempotency import Idempotency
 from gateway.origins import Origins, Pages
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away
+from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
 from gateway.tasks import end
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
@@ -58,6 +61,7 @@ TOLD_HEADERS = [
     "RateLimit-Policy",
     "RateLimit",
     "X-Position",
+    "Idempotency-Replayed",
 ]
 
 
@@ -101,10 +105,12 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     app.add_exception_handler(BrokerAway, _answer_problem)
     app.add_exception_handler(ReadModelsAway, _answer_problem)
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
+    app.add_middleware(Idempotency, remembered=Remembered(parts.broker))
     app.add_middleware(Bodies)
     app.add_middleware(Auth, keys=keys)
     app.add_middleware(Pages, origins=origins)
     app.add_middleware(Access, instruments=parts.instruments)
+    app.add_middleware(Budgets, quotas=parts.quotas)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins.listed,
@@ -131,6 +137,7 @@ async def _running(
         # The feed before its connection.
         for task in reversed(tasks):
             await end(task)
+        await parts.quotas.close()
         if isinstance(parts.reads, RedisReadModels):
             await parts.reads.close()
         if shelf is not None:

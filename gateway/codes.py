@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -59,12 +60,19 @@ class Codes:
             return None
         return await self._reads.qr(SessionId(view.user, view.bot))
 
-    async def get(self, session: SessionId) -> QrView | Linked:
-        """Return the code, or the next one; starts the session if nothing runs there."""
+    async def get(
+        self, session: SessionId, pay: Callable[[], Awaitable[None]] | None = None
+    ) -> QrView | Linked:
+        """Return the code, or the next one; starts the session if nothing runs there.
+
+        A start makes a new code, so it is paid for first; a code that is there is free.
+        """
         with self._outcomes.listen(session) as listener:
             view = await self._directory.view(session)
             if view is None or State(view.state) in AT_REST:
                 _may_start(view)
+                if pay is not None:
+                    await pay()
                 view = (await self._lifecycle.create(session)).view
             match State(view.state):
                 case State.READY:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from events.subjects import SessionId
 from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer, errors
+from gateway.budget import Spend
 from gateway.ids import SessionKey
 from gateway.parts import Use
 from gateway.problems import Problem
@@ -22,7 +23,8 @@ Once = Annotated[
     Header(
         alias="Idempotency-Key",
         min_length=1,
-        max_length=1_000,
+        max_length=255,
+        pattern=r"^[ -~]*$",
         description="The same key never sends twice: the answer is that of the first call.",
     ),
 ]
@@ -45,6 +47,7 @@ async def send(
         Body(examples=[_EXAMPLE | {"sessionId": "user-1-bot-1"}, _EXAMPLE | {"userId": "user-1"}]),
     ],
     parts: Use,
+    spend: Spend,
     once: Once = None,
 ) -> Response:
     """Send through a session, or through the least loaded ready session of a user.
@@ -54,8 +57,11 @@ async def send(
     """
     if body.session_id is not None:
         view = await parts.directory.by_id(body.session_id)
+        await parts.strangers.pay(spend, view.user, [SessionId(view.user, view.bot)], body.to)
         delivery = await parts.sender.through(view, body.to, body.message, once)
     elif body.user_id is not None:
+        sessions = [SessionId(v.user, v.bot) for v in await parts.directory.every(body.user_id)]
+        await parts.strangers.pay(spend, body.user_id, sessions, body.to)
         delivery = await parts.sender.for_user(body.user_id, body.to, body.message, once)
     else:
         raise Problem(400, "bad_input", "sessionId is missing; userId would do as well.")
@@ -72,10 +78,12 @@ async def send_through(
     session_id: Annotated[SessionKey, Path(alias="id")],
     body: Annotated[MessageBody, Body(examples=[_EXAMPLE])],
     parts: Use,
+    spend: Spend,
     once: Once = None,
 ) -> Response:
     """See send."""
     view = await parts.directory.by_id(session_id)
+    await parts.strangers.pay(spend, view.user, [SessionId(view.user, view.bot)], body.to)
     delivery = await parts.sender.through(view, body.to, body.message, once)
     return answer(SentAnswer(data=_sent(delivery)), 200 if delivery.is_sent else 202)
 

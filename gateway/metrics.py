@@ -65,6 +65,7 @@ async def _statistics(parts: Parts) -> Json:
         **statistics(views, nodes, parts.settings),
         "webSocketClients": parts.feed.watching,
         "sends": dict(parts.sender.outcomes),
+        "rateLimits": parts.quotas.statistics(),
         "browsers": {
             "measured": len(taken),
             "memory": sum(one.memory for one in taken),

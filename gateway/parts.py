@@ -19,7 +19,10 @@ from gateway.feed import Feed
 from gateway.instruments import Instruments
 from gateway.lifecycle import Lifecycle
 from gateway.outcomes import Outcomes
+from gateway.quotas import Quotas
 from gateway.sending import Sender
+from gateway.strangers import Strangers
+from gateway.windows import SharedWindows
 from projections.read import ReadModels, RedisReadModels
 
 
@@ -39,6 +42,8 @@ class Parts:
     feed: Feed
     browsers: Browsers
     instruments: Instruments
+    quotas: Quotas
+    strangers: Strangers
 
 
 def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
@@ -80,6 +85,8 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         ),
         browsers=Browsers(settings, outcomes),
         instruments=instruments,
+        quotas=Quotas(settings, SharedWindows(settings)),
+        strangers=Strangers(settings, reads),
     )
 
 

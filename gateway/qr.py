@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Header, Path
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from events.asks import PairingCode, Question
 from events.subjects import SessionId
 from gateway.answers import SECRET, LinkedAnswer, PairingCodeAnswer, QrAnswer, answer, errors
+from gateway.budget import Budget, Spend
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.parts import Parts, Use
@@ -37,10 +39,11 @@ async def by_pair(
     user_id: Annotated[Id, Path(alias="userId")],
     plubot_id: Annotated[Id, Path(alias="plubotId")],
     parts: Use,
+    spend: Spend,
     accept: Accept = "application/json",
 ) -> Response:
     """Wait up to 30 s for a code; starts the session if there is none."""
-    return await _give(parts, SessionId(user_id, plubot_id), accept)
+    return await _give(parts, spend, SessionId(user_id, plubot_id), accept)
 
 
 @router.get(
@@ -49,13 +52,14 @@ async def by_pair(
 async def by_id(
     session_id: Annotated[SessionKey, Path(alias="id")],
     parts: Use,
+    spend: Spend,
     accept: Accept = "application/json",
 ) -> Response:
     """Wait up to 30 s for a code. An id that is not known cannot be split, so it is a 404."""
     session = await parts.directory.pair(session_id)
     if session is None:
         raise not_found(session_id)
-    return await _give(parts, session, accept)
+    return await _give(parts, spend, session, accept)
 
 
 @router.post(
@@ -67,9 +71,11 @@ async def pairing_code(
     session_id: Annotated[SessionKey, Path(alias="id")],
     body: Annotated[PhoneBody, Body(examples=[{"phoneNumber": "491701234567"}])],
     parts: Use,
+    spend: Spend,
 ) -> Response:
     """Ask WhatsApp for a code for this phone; the session must be showing a QR code."""
     view = await parts.directory.by_id(session_id)
+    await spend.take("qr", view.user)
     question = Question(number=body.phone_number)
     session = SessionId(view.user, view.bot)
     found = await parts.asks.look(session, "pairing-code", _TYPED, question)
@@ -78,8 +84,9 @@ async def pairing_code(
     return answer(given, headers=SECRET)
 
 
-async def _give(parts: Parts, session: SessionId, accept: str) -> Response:
-    found = await parts.codes.get(session)
+async def _give(parts: Parts, spend: Budget, session: SessionId, accept: str) -> Response:
+    spend.user = session.user
+    found = await parts.codes.get(session, partial(spend.take, "qr", session.user))
     if isinstance(found, Linked):
         body = LinkedAnswer(session_id=session.joined, phone_number=number(found.phone))
         return answer(body, headers=SECRET)

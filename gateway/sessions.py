@@ -23,6 +23,7 @@ from gateway.answers import (
     errors,
     now,
 )
+from gateway.budget import Spend
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.lifecycle import Done
@@ -64,7 +65,9 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     | errors(400, 409, 413, 429, 503),
 )
 async def create(
-    body: Annotated[CreateBody, Body(examples=[_PAIR, _PAIR | {"forceNew": True}])], parts: Use
+    body: Annotated[CreateBody, Body(examples=[_PAIR, _PAIR | {"forceNew": True}])],
+    parts: Use,
+    spend: Spend,
 ) -> Response:
     """Answer at once, with the QR code if there is one already.
 
@@ -72,6 +75,7 @@ async def create(
     rest is started. `forceNew` drops the link and starts over.
     """
     session = SessionId(body.user_id, body.plubot_id)
+    await spend.take("sessions", session.user)
     created = await parts.lifecycle.create(session, fresh=body.force_new)
     qr = await parts.codes.current(created.view)
     return await _created(created.view, qr, 200 if created.settled else 202)
@@ -83,9 +87,11 @@ async def create(
     responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
     | errors(400, 409, 413, 429, 503),
 )
-async def initialize(body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use) -> Response:
+async def initialize(
+    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, spend: Spend
+) -> Response:
     """See create."""
-    return await create(CreateBody(user_id=body.user_id, plubot_id=body.plubot_id), parts)
+    return await create(CreateBody(user_id=body.user_id, plubot_id=body.plubot_id), parts, spend)
 
 
 @router.post(
@@ -93,9 +99,12 @@ async def initialize(body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use) 
     summary="Have WhatsApp show a new QR code",
     responses={200: {"model": CreateAnswer}} | errors(400, 408, 409, 413, 429, 503),
 )
-async def refresh_pair(body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use) -> Response:
+async def refresh_pair(
+    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, spend: Spend
+) -> Response:
     """Wait up to 30 s for the new code; starts the session if there is none."""
     session = SessionId(body.user_id, body.plubot_id)
+    await spend.take("qr", session.user)
     if await parts.directory.view(session) is None:
         return await _refreshed(parts, session, await parts.codes.get(session))
     return await _refreshed(parts, session, await parts.codes.refresh(session))
@@ -132,7 +141,8 @@ async def stats(parts: Use) -> Response:
     """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
     views, nodes = await parts.directory.every(), await parts.reads.nodes()
     numbers = statistics(views, nodes, parts.settings)
-    return JSONResponse({"success": True, "timestamp": now()} | numbers)
+    limits = {"rateLimits": parts.quotas.statistics()}
+    return JSONResponse({"success": True, "timestamp": now()} | numbers | limits)
 
 
 @router.get(
@@ -189,9 +199,10 @@ async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use) -> Re
     summary="Have WhatsApp show a new QR code",
     responses={200: {"model": CreateAnswer}} | errors(400, 404, 408, 409, 429, 503),
 )
-async def refresh(session_id: OfPath, parts: Use) -> Response:
+async def refresh(session_id: OfPath, parts: Use, spend: Spend) -> Response:
     """Wait up to 30 s for the new code."""
     session = await _session(parts, session_id)
+    await spend.take("qr", session.user)
     return await _refreshed(parts, session, await parts.codes.refresh(session))
 
 
@@ -200,9 +211,10 @@ async def refresh(session_id: OfPath, parts: Use) -> Response:
     summary="Close the browser and start again",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
 )
-async def reconnect(session_id: OfPath, parts: Use) -> Response:
+async def reconnect(session_id: OfPath, parts: Use, spend: Spend) -> Response:
     """Start a session that rests, or start a running one anew."""
     session = await _session(parts, session_id)
+    await spend.take("sessions", session.user)
     return _done(session, await parts.lifecycle.reconnect(session))
 
 

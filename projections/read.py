@@ -39,6 +39,11 @@ _ROW_FIELDS = ("version", "state", "position", "row")
 _TOTAL_FIELDS = ("received", "sent", "failed", "message_version", "counted", "last_message")
 
 
+def connect(settings: Settings) -> Redis:
+    """Open a pool to Redis for a reader. Nothing is sent before the first command."""
+    return models.connect(settings)
+
+
 class ReadModelsAway(Exception):
     """Redis cannot be reached or does not answer in time."""
 
@@ -97,7 +102,7 @@ class RedisReadModels:
     @classmethod
     def open(cls, settings: Settings, log: Log | None = None) -> RedisReadModels:
         """Make one with a pool of its own; nothing is sent before the first question."""
-        return cls(models.connect(settings), log)
+        return cls(connect(settings), log)
 
     async def close(self) -> None:
         """Close the pool."""

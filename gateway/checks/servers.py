@@ -30,7 +30,8 @@ _AWAY = (BrokerAway, nats_errors.Error, OSError, TimeoutError)
 
 
 async def redis(look: Look) -> Finding:
-    """Ping Redis."""
+    """Ping Redis, and tell who counts requests: without it, RATE_LIMIT_FALLBACK decides."""
+    metrics: Json = {"rateLimits": look.parts.quotas.keeper}
     try:
         took = await look.parts.reads.ping()
     except ReadModelsAway:
@@ -38,8 +39,8 @@ async def redis(look: Look) -> Finding:
             "redis-server is not answering at its address: start it, or set REDIS_HOST, "
             "REDIS_PORT and REDIS_PASSWORD to one that runs. Nothing is lost meanwhile."
         )
-        return Finding(False, "Redis does not answer", mend=mend)
-    return Finding(True, "Redis answers", {"latency": milliseconds(took)})
+        return Finding(False, "Redis does not answer", metrics, mend)
+    return Finding(True, "Redis answers", metrics | {"latency": milliseconds(took)})
 
 
 async def nats(look: Look) -> Finding:

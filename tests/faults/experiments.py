@@ -29,6 +29,11 @@ VARIABLES = {
     # Load is the experiment's, not the quotas'.
     "SENDS_PER_MINUTE": "0",
     "SENDS_PER_SECOND": "0",
+    "SESSIONS_PER_MINUTE": "0",
+    "SESSIONS_PER_SECOND": "0",
+    "QR_PER_5_MINUTES": "0",
+    "QR_PER_SECOND": "0",
+    "NEW_CHATS_PER_DAY": "0",
     "MAX_SESSIONS_PER_USER": "50",
     # A client that gets its 202 soon goes on, and the queue is what is struck.
     "SEND_WAIT": "1",

@@ -58,8 +58,18 @@ async def serving(settings: Settings, reads: FakeReads | None) -> AsyncIterator[
             await asyncio.wait_for(server.shutdown(sockets=[listener]), 10)
 
 
+UNLIMITED = dict.fromkeys(
+    (
+        *("sessions_per_minute", "sessions_per_second", "sends_per_minute", "sends_per_second"),
+        *("qr_per_5_minutes", "qr_per_second", "new_chats_per_day"),
+    ),
+    0,
+)
+
+
 def settings_for(url: str, home: Path, **more: object) -> Settings:
-    given = {"nats_url": url, "data_dir": home, "send_wait": 0.4} | more
+    """Make settings without quotas, which tests of anything else would run into."""
+    given = UNLIMITED | {"nats_url": url, "data_dir": home, "send_wait": 0.4} | more
     return Settings.model_validate(given)
 
 

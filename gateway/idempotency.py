@@ -1,0 +1,212 @@
+"""`Idempotency-Key` on every POST: the same key does nothing twice.
+
+After draft-ietf-httpapi-idempotency-key-header: a key that is used again for
+another request is a 422, one whose first request is still under way a 409. An
+outcome is kept when something was done (2xx) or decided for good (422); what
+says "not now" or "not like this" did nothing, and frees the key.
+
+Sends are told apart by their key on the log already, for longer than a day and
+across crashes; for them only the request is remembered, and the outcome looked
+up anew, so that asking again tells when a queued message was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from events.clock import utc_now
+from gateway.auth import key_of
+from gateway.broker import BrokerAway
+from gateway.problems import Problem, broker_away
+from gateway.remembered import LARGEST, Held, Record, Remembered, Secret, Told
+
+log = structlog.get_logger()
+
+LONGEST = 255
+RULE = f"must be 1 to {LONGEST} printable ASCII characters"
+_KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
+_SENDS = re.compile(r"/api/messages/send|/api/sessions/[^/]+/messages")
+PATIENCE = 10.0
+"""Seconds that a send waits for the one before it under the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A request that has its key for itself, until it is settled."""
+
+    secret: Secret
+    fingerprint: str
+    revision: int
+
+
+class Idempotency:
+    """ASGI middleware, behind Auth and Bodies."""
+
+    def __init__(self, app: ASGIApp, remembered: Remembered) -> None:
+        self._app = app
+        self._remembered = remembered
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        keys = Headers(scope=scope).getlist("idempotency-key") if _is_post(scope) else []
+        if not keys:
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._once(_checked(keys), scope, receive, send)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+        except BrokerAway:
+            await broker_away().response()(scope, receive, send)
+
+    async def _once(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        route = f"POST {scope['path']}?{scope['query_string'].decode('latin-1')}"
+        secret = Secret.of(key_of(scope) or "", route, key)
+        body, receive = await _read(scope, receive)
+        fingerprint = hashlib.sha256(body).hexdigest()
+        is_send = _SENDS.fullmatch(scope["path"]) is not None
+        begun = await self._begin(secret, fingerprint, wait=is_send)
+        if isinstance(begun, _Claim):
+            await self._first(begun, is_send, scope, receive, send)
+            return
+        budget = scope["state"]["budget"]
+        budget.user, budget.free = begun.record.user, True
+        if begun.record.told is None:
+            await self._app(scope, receive, send)
+        else:
+            await _replay(begun.record.told)(scope, receive, send)
+
+    async def _begin(self, secret: Secret, fingerprint: str, *, wait: bool) -> Held | _Claim:
+        """Claim the key, or return the finished request that has it. Raises Problem 409, 422."""
+        give_up = time.monotonic() + (PATIENCE if wait else 0.0)
+        while True:
+            found = await self._remembered.begin(secret, fingerprint)
+            if isinstance(found, int):
+                return _Claim(secret, fingerprint, found)
+            if found.record.fingerprint != fingerprint:
+                raise Problem(
+                    422,
+                    "key_reused",
+                    "This Idempotency-Key came with another request before; take a new one.",
+                )
+            if found.record.stage == "done":
+                return found
+            if time.monotonic() >= give_up:
+                raise _under_way()
+            await asyncio.sleep(0.02)
+
+    async def _first(
+        self, claim: _Claim, is_send: bool, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let a request through, and keep its outcome before the client has it."""
+        answer: list[Message] = []
+
+        async def held_back(message: Message) -> None:
+            answer.append(message)
+
+        told: Told | None = None
+        try:
+            await self._app(scope, receive, held_back)
+            told = _told(answer)
+        finally:
+            try:
+                await self._settle(claim, told, is_send, scope["state"]["budget"].user)
+            except BrokerAway:
+                # It is done all the same, and its client must hear of it.
+                log.warning("idempotency.not_kept", path=scope["path"])
+        for message in answer:
+            await send(message)
+
+    async def _settle(
+        self, claim: _Claim, told: Told | None, is_send: bool, user: str | None
+    ) -> None:
+        if told is None or not _is_kept(told.status) or len(told.body) > LARGEST:
+            await self._remembered.forget(claim.secret, claim.revision)
+            return
+        record = Record(
+            fingerprint=claim.fingerprint,
+            at=utc_now(),
+            stage="done",
+            user=user,
+            told=None if is_send else told,
+        )
+        await self._remembered.finish(claim.secret, record, claim.revision)
+
+
+def _under_way() -> Problem:
+    detail = "The first request with this Idempotency-Key is still under way; ask again."
+    problem = Problem(409, "under_way", detail)
+    # Other conflicts do not pass by waiting; this one does.
+    problem.retry_after = 1.0
+    return problem
+
+
+def _is_post(scope: Scope) -> bool:
+    return scope["type"] == "http" and scope["method"] == "POST"
+
+
+def _checked(keys: list[str]) -> str:
+    """Return the one key of a request; raises Problem 400."""
+    if len(keys) > 1:
+        raise Problem(400, "bad_input", "Idempotency-Key must come once.")
+    if not _KEY.fullmatch(keys[0]):
+        raise Problem(400, "bad_input", f"Idempotency-Key {RULE}.")
+    return keys[0]
+
+
+async def _read(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
+    """Read the body, and give it back to be read again. Raises Problem 413, ClientDisconnect.
+
+    A form is not read: it may be large, and its boundary is another one each time.
+    """
+    if Headers(scope=scope).get("content-type", "").startswith("multipart/"):
+        return b"", receive
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return body, again
+
+
+def _is_kept(status: int) -> bool:
+    return 200 <= status < 300 or status == 422
+
+
+def _told(answer: list[Message]) -> Told | None:
+    """Put an answer together; None if it is not whole."""
+    if not answer or answer[-1].get("more_body", False):
+        return None
+    start, *chunks = answer
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in start["headers"]
+    ]
+    body = b"".join(chunk.get("body", b"") for chunk in chunks)
+    return Told(status=start["status"], headers=headers, body=body)
+
+
+def _replay(told: Told) -> Response:
+    """Give an answer again, and say that it is one."""
+    response = Response(told.body, told.status)
+    response.raw_headers = [
+        *((name.encode("latin-1"), value.encode("latin-1")) for name, value in told.headers),
+        (b"idempotency-replayed", b"true"),
+    ]
+    return response

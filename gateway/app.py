@@ -39,6 +39,7 @@ from gateway.auth import Auth, Keys
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.budget import Budgets
+from gateway.edges import Edges
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
 from gateway.idempotency import Idempotency
@@ -120,6 +121,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         expose_headers=TOLD_HEADERS,
         max_age=600,
     )
+    app.add_middleware(Edges)
     return app
 
 

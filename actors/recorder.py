@@ -55,7 +55,7 @@ class Recorder:
         self._tail = 0
         self._counted = Totals()
         self._first = self._message_position = 1
-        self._known_since = clock.now()
+        self._known_since = self._forget_at = clock.now()
 
     # --- reading ----------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class Recorder:
             self._read_session()
             if self.state.state in {State.NOTHING, State.REMOVED}:
                 raise NotMine(str(self.identity))
-            self._known_since = self._clock.now() - timedelta(seconds=self._settings.send_memory)
+            self._known_since = self._clock.now() - self._memory
             self._read_messages()
             claiming = Claiming(life=new_id(), totals=self.totals)
             try:
@@ -121,6 +121,7 @@ class Recorder:
 
     def _read_messages(self) -> None:
         """Fold message events anew: all that are not in the totals, and the recent past."""
+        self._forget_at = self._clock.now() + self._memory / 2
         self.outbox = Outbox(
             version=self._counted.message_version, watermark=self._counted.watermark
         )
@@ -148,7 +149,7 @@ class Recorder:
         envelope, outbox = stored.envelope, self.outbox
         version = envelope.version or 0
         held = (outbox.version, outbox.received, outbox.sent, outbox.failed)
-        outbox.apply(codec.payload_of(envelope))  # type: ignore[arg-type]
+        outbox.apply(codec.payload_of(envelope), envelope.time)  # type: ignore[arg-type]
         if version > self._counted.message_version:
             outbox.version = version
         else:
@@ -197,11 +198,12 @@ class Recorder:
     def message(self, event: MessageEvent, cause: str | None = None) -> None:
         """Append a message event under the same fence."""
         fact = isinstance(event, Received)
+        now = self._clock.now()
         envelope = codec.seal(
             event,
             subject=self.identity.dotted,
             source=f"wa/node/{self._settings.node}",
-            at=self._clock.now(),
+            at=now,
             causation=cause or self.last_event,
             node=self._settings.node,
             version=self.outbox.version + 1,
@@ -211,7 +213,22 @@ class Recorder:
         subject = subjects.message_event(self.identity, event.kind)
         ttl = self._settings.message_days * 86_400
         self._loop.wait(self._log.append(subject, envelope, self._guard, ttl))
-        self.outbox.apply(event)
+        self.outbox.apply(event, now)
+        if now >= self._forget_at:
+            self._forget(now)
+
+    def _forget(self, now: datetime) -> None:
+        """Let go of sends that ended long ago; a command older than that is looked up anew.
+
+        Now and then only: what a command from long ago had us read, the next may need as well.
+        """
+        self._forget_at = now + self._memory / 2
+        self._known_since = max(self._known_since, now - self._memory)
+        self.outbox.forget(self._known_since)
+
+    @property
+    def _memory(self) -> timedelta:
+        return timedelta(seconds=self._settings.send_memory)
 
     @property
     def _guard(self) -> Guard:

@@ -103,7 +103,8 @@ class Log(Protocol):
         """Read from a position and go on for ever; None marks each moment of having caught up.
 
         Raises Hole or LogAway when the stream of events is cut: start again
-        from the last position. `start` beyond the end means only what is new.
+        from the last position. With a `start` beyond the end nothing comes until the
+        log gets there: who follows a log that may be another one has to look at its tail.
         """
         ...
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, Field, ValidationInfo, field_validator
@@ -170,6 +171,10 @@ RECEIPTS: dict[int, type[Delivered] | type[Read] | type[Played]] = {
 # --- the outbox: what a session knows of its own sends --------------------------
 
 
+SEEN = 20_000
+"""Received messages that are remembered; a catch-up reads the last half hour of a page again."""
+
+
 class Stage(StrEnum):
     """Where a send stands."""
 
@@ -182,32 +187,25 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One send. `ack` is 0 until WhatsApp's server has it."""
+    """One send, as of `at`. `ack` is 0 until WhatsApp's server has it."""
 
     message: str
     to: str
     stage: Stage
+    at: datetime
     wa_id: str | None = None
     ack: int = 0
     body: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of the past an outbox remembers."""
-
-    deliveries: int = 5_000
-    seen: int = 20_000
 
 
 @dataclass(slots=True)
 class Outbox:
     """What was sent and seen lately, folded from message events.
 
-    Bounded: the oldest finished entries are forgotten first, unfinished ones never.
+    Sends are forgotten by their age and not by their number, because a send that is
+    forgotten too early is sent again; an unfinished one is never forgotten.
     """
 
-    limits: Limits = Limits()
     version: int = 0
     deliveries: dict[str, Delivery] = field(default_factory=dict[str, Delivery])
     by_wa_id: dict[str, str] = field(default_factory=dict[str, str])
@@ -225,34 +223,33 @@ class Outbox:
         """Sends whose intent is stored and whose outcome is not, oldest first."""
         return [d for d in self.deliveries.values() if d.stage is Stage.SENDING]
 
-    def apply(self, event: MessageEvent) -> None:
-        """Fold one event in."""
+    def apply(self, event: MessageEvent, at: datetime) -> None:
+        """Fold in one event that was written at `at`."""
         self.version += 1
         match event:
             case Sending():
-                self._keep(
-                    Delivery(event.message, event.to, Stage.SENDING, event.wa_id, 0, event.body)
-                )
+                wa_id, body = event.wa_id, event.body
+                self._keep(Delivery(event.message, event.to, Stage.SENDING, at, wa_id, 0, body))
             case Sent():
                 was = self.deliveries.get(event.message)
                 to, ack = (was.to, was.ack) if was else (event.chat, 0)
                 self._keep(
-                    Delivery(event.message, to, Stage.SENT, event.wa_id, max(ack, event.ack))
+                    Delivery(event.message, to, Stage.SENT, at, event.wa_id, max(ack, event.ack))
                 )
                 self.sent += 1
             case Failed():
-                self._keep(self._ended(event, Stage.FAILED))
+                self._keep(self._ended(event, Stage.FAILED, at))
                 self.failed += 1
             case Expired():
-                self._keep(self._ended(event, Stage.EXPIRED))
+                self._keep(self._ended(event, Stage.EXPIRED, at))
                 self.failed += 1
             case Unresolved():
-                self._keep(Delivery(event.message, event.to, Stage.UNRESOLVED, event.wa_id))
+                self._keep(Delivery(event.message, event.to, Stage.UNRESOLVED, at, event.wa_id))
             case Received():
                 self.seen[event.wa_id] = None
                 self.received += 0 if event.from_me else 1
                 self.watermark = max(self.watermark or event.at, event.at)
-                while len(self.seen) > self.limits.seen:
+                while len(self.seen) > SEEN:
                     del self.seen[next(iter(self.seen))]
             case Delivered() | Read() | Played():
                 was = self.of_wa_id(event.wa_id)
@@ -264,22 +261,25 @@ class Outbox:
         message = self.by_wa_id.get(wa_id)
         return None if message is None else self.deliveries.get(message)
 
-    def _ended(self, event: Failed | Expired, stage: Stage) -> Delivery:
+    def forget(self, before: datetime) -> None:
+        """Let go of the sends that ended before a time."""
+        # They lie in the order of their last event, so the first later one ends the search.
+        old = list(takewhile(lambda delivery: delivery.at < before, self.deliveries.values()))
+        for delivery in old:
+            if delivery.stage is not Stage.SENDING:
+                del self.deliveries[delivery.message]
+                self.by_wa_id.pop(delivery.wa_id or "", None)
+
+    def _ended(self, event: Failed | Expired, stage: Stage, at: datetime) -> Delivery:
         # With its id, or that would never be forgotten.
         was = self.deliveries.get(event.message)
-        return Delivery(event.message, event.to, stage, was.wa_id if was else None)
+        return Delivery(event.message, event.to, stage, at, was.wa_id if was else None)
 
     def _keep(self, delivery: Delivery) -> None:
+        self.deliveries.pop(delivery.message, None)
         self.deliveries[delivery.message] = delivery
         if delivery.wa_id is not None:
             self.by_wa_id[delivery.wa_id] = delivery.message
-        if len(self.deliveries) > self.limits.deliveries:
-            oldest = next(
-                (d for d in self.deliveries.values() if d.stage is not Stage.SENDING), None
-            )
-            if oldest is not None:
-                del self.deliveries[oldest.message]
-                self.by_wa_id.pop(oldest.wa_id or "", None)
 
     # --- rules ----------------------------------------------------------------
 

@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 
 from actors.browser.protocol import LaunchFailed, NoBrowser, Unreachable
+from events import codec, subjects
 from events import session_events as e
 from events.backoff import Backoff
 from events.live import Qr, Refused, Settled
+from events.log import Guard
+from events.message import MessageEvent, Sending, Sent
 from events.session import State
 from events.session_rules import QR_GRACE, TYPING_TIME
 from events.subjects import SessionId
 from tests.actors.world import FRIEND, NUMBER, World, a_world
 
 ANN = SessionId("ann", "bot")
+FAMILY = subjects.message_family(ANN)
 
 
 @pytest.fixture
@@ -445,6 +449,61 @@ def test_the_same_key_is_known_in_the_next_life(world: World) -> None:
 
     world.until(lambda: [s for s in world.wire.settled if s.envelope is again])
     assert len(world.envelopes(ANN, "sending")) == 1
+
+
+def test_a_settled_send_is_known_however_many_came_after_it(world: World) -> None:
+    world.linked(ANN)
+    world.send(ANN, "first", "hello")
+    world.wait_for(ANN, "sent")
+    world.kill()
+    write_sends(world, 5_001)
+
+    world.start()
+    world.wait_for(ANN, "ready", 2)
+    world.send(ANN, "first", "hello")
+    world.until(lambda: [s.word for s in world.wire.settled][-2:] == ["done", "done"])
+
+    assert len(world.envelopes(ANN, "sending")) == 5_002
+    assert len(world.whatsapp.account(NUMBER).chats[FRIEND].messages) == 1
+
+
+def test_a_settled_send_that_was_forgotten_is_looked_up_in_the_log(world: World) -> None:
+    world.linked(ANN)
+    began = world.clock.now()
+    first = world.send(ANN, "first", "hello")
+    world.wait_for(ANN, "sent")
+    world.advance(2 * world.settings.send_memory)
+    world.send(ANN, "second")
+    world.wait_for(ANN, "sent", 2)
+
+    world.wire.outbox[ANN].append(first.model_copy(update={"time": began}))
+    world.wire.redeliver(ANN)
+    world.until(lambda: [s.envelope.id for s in world.wire.settled].count(first.id) == 2)
+
+    assert len(world.envelopes(ANN, "sending")) == 2
+    assert len(world.whatsapp.account(NUMBER).chats[FRIEND].messages) == 2
+
+
+def write_sends(world: World, count: int) -> None:
+    """Write sends that went well, as an owner writes them."""
+    version, tail = 2, world.loop.wait(world.log.tail(FAMILY))
+
+    async def write(event: MessageEvent) -> None:
+        nonlocal version, tail
+        version += 1
+        now = world.clock.now()
+        sealed = codec.seal(event, subject=ANN.dotted, source="test", at=now, version=version)
+        subject = subjects.message_event(ANN, event.kind)
+        tail = await world.log.append(subject, sealed, Guard(FAMILY, tail))
+
+    async def write_all() -> None:
+        for n in range(count):
+            await write(Sending(message=f"m{n}", wa_id=f"W{n}", to=FRIEND, body="hi"))
+            at = world.clock.now()
+            sent = Sent(message=f"m{n}", wa_id=f"W{n}", key=f"k{n}", chat=FRIEND, ack=1, at=at)
+            await write(sent)
+
+    world.loop.wait(write_all())
 
 
 def test_receipts_are_recorded_once_and_only_forwards(world: World) -> None:

@@ -223,6 +223,35 @@ async def test_following_goes_on_with_what_comes_later(log: Log) -> None:
     assert [s for s in seen if s != "caught up"] == [first, second]
 
 
+async def test_following_from_beyond_the_end_waits_until_the_log_gets_there(log: Log) -> None:
+    session, seen = a_session(), []
+    family = subjects.session_family(session)
+    tail = await log.append(
+        subjects.session_event(session, "ready"), ready(session), fence(session, 0)
+    )
+    caught_up = asyncio.Event()
+
+    async def follow() -> None:
+        async for stored in log.follow([family], tail + 3):
+            if stored is None:
+                caught_up.set()
+            else:
+                seen.append(stored.position)
+                return
+
+    following = asyncio.create_task(follow())
+    await asyncio.wait_for(caught_up.wait(), 60)
+    for version in range(2, 6):
+        tail = await log.append(
+            subjects.session_event(session, "offline"),
+            ready(session, version),
+            fence(session, tail),
+        )
+    await asyncio.wait_for(following, 60)
+
+    assert seen == [tail - 1]
+
+
 async def test_the_tail_of_nothing_is_zero(log: Log) -> None:
     assert await log.tail(subjects.session_family(a_session())) == 0
 

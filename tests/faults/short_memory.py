@@ -8,17 +8,20 @@ bounds, and otherwise as it is.
 
 from __future__ import annotations
 
+import os
 import sys
-from functools import partial
+from datetime import timedelta
 
 from actors import __main__ as node
 from actors import recorder
-from events.message import Limits, Outbox
 from projections import __main__ as projections
 from projections import models
 
-# What was received is remembered as ever: a catch-up reads half an hour again.
-LIMITS = Limits(deliveries=100)
+SEND_MEMORY = "120"
+"""Seconds for which a send that ended is remembered, where the clocks of one machine agree.
+
+What was received is remembered as ever: a catch-up reads half an hour again.
+"""
 HISTORY = 200
 """Messages of a session that the read models show."""
 
@@ -27,6 +30,7 @@ PROGRAMS = {"node": node.main, "projections": projections.main}
 
 if __name__ == "__main__":
     program = PROGRAMS[sys.argv.pop(1)]
-    recorder.Outbox = partial(Outbox, limits=LIMITS)  # type: ignore[misc,assignment]
+    os.environ.setdefault("SEND_MEMORY", SEND_MEMORY)
+    recorder.MARGIN = timedelta(minutes=1)  # type: ignore[misc]
     models.HISTORY = HISTORY  # type: ignore[misc]
     sys.exit(program())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.message import (
+    SEEN,
     Delivered,
     Expired,
     Failed,
-    Limits,
     MessageEvent,
     Outbox,
     Played,
@@ -62,10 +63,10 @@ def received(wa_id: str, after: float = 0, from_me: bool = False) -> Received:
     )
 
 
-def outbox(*events: MessageEvent, limits: Limits | None = None) -> Outbox:
-    box = Outbox(limits or Limits())
+def outbox(*events: MessageEvent) -> Outbox:
+    box = Outbox()
     for event in events:
-        box.apply(event)
+        box.apply(event, NOW)
     return box
 
 
@@ -178,7 +179,7 @@ def test_whatever_order_acks_come_in_each_receipt_is_told_once_and_in_order(
 
     for ack in acks:
         for receipt in box.acked("W1", CHAT, ack):
-            box.apply(receipt)
+            box.apply(receipt, NOW)
             told.append(receipt.kind)
 
     assert told == [kind for kind in ("delivered", "read", "played") if kind in told]
@@ -214,7 +215,7 @@ def test_a_message_is_new_until_it_is_recorded() -> None:
     box = Outbox()
     assert box.is_new("IN")
 
-    box.apply(received("IN"))
+    box.apply(received("IN"), NOW)
 
     assert not box.is_new("IN")
 
@@ -223,7 +224,7 @@ def test_the_watermark_is_the_newest_message_and_never_falls() -> None:
     box = outbox(received("a", 10), received("b", 5))
     assert box.watermark == NOW + timedelta(seconds=10)
 
-    box.apply(received("c", 11, from_me=True))
+    box.apply(received("c", 11, from_me=True), NOW)
 
     assert box.watermark == NOW + timedelta(seconds=11)
 
@@ -241,47 +242,50 @@ def test_what_the_owner_wrote_on_the_phone_is_not_counted_as_received() -> None:
 # --- memory --------------------------------------------------------------------------------
 
 
-def test_the_oldest_finished_send_is_forgotten_first() -> None:
-    box = outbox(limits=Limits(deliveries=2))
+def hourly(*ends: Callable[[int], MessageEvent], hours: int = 6) -> Outbox:
+    """An outbox to which something is sent every hour, and settled at once."""
+    box = Outbox()
+    for n in range(hours):
+        at = NOW + timedelta(hours=n)
+        box.apply(sending(f"m{n}", f"W{n}"), at)
+        box.apply(ends[n % len(ends)](n), at)
+    return box
 
-    for n in range(4):
-        box.apply(sending(f"m{n}", f"W{n}"))
-        box.apply(sent(f"m{n}", f"W{n}"))
 
-    assert list(box.deliveries) == ["m2", "m3"]
-    assert set(box.by_wa_id) == {"W2", "W3"}
+ENDS: tuple[Callable[[int], MessageEvent], ...] = (
+    lambda n: sent(f"m{n}", f"W{n}"),
+    lambda n: failed(f"m{n}"),
+    lambda n: expired(f"m{n}"),
+    lambda n: unresolved(f"m{n}", f"W{n}"),
+)
+
+
+def test_sends_that_ended_before_a_time_are_forgotten_with_their_ids_and_no_others() -> None:
+    box = hourly(*ENDS)
+
+    box.forget(NOW + timedelta(hours=4))
+
+    assert list(box.deliveries) == ["m4", "m5"]
+    assert set(box.by_wa_id) == {"W4", "W5"}
+
+
+def test_what_counts_is_when_a_send_ended_not_when_it_began() -> None:
+    box = outbox(sending("slow", "W"), sending("quick", "Q"), sent("quick", "Q"))
+    box.apply(sent("slow", "W"), NOW + timedelta(hours=3))
+
+    box.forget(NOW + timedelta(hours=2))
+
+    assert list(box.deliveries) == ["slow"]
 
 
 def test_unfinished_sends_are_never_forgotten() -> None:
-    box = outbox(sending("first", "W"), limits=Limits(deliveries=2))
+    box = outbox(sending("first", "W"), sending("second", "X"), sent("second", "X"))
 
-    for n in range(10):
-        box.apply(sending(f"m{n}", f"W{n}"))
-        box.apply(sent(f"m{n}", f"W{n}"))
+    box.forget(NOW + timedelta(days=30))
 
     assert [delivery.message for delivery in box.unfinished()] == ["first"]
     assert not box.is_new("W")
-
-
-def test_more_unfinished_sends_than_fit_are_all_kept() -> None:
-    box = outbox(*(sending(f"m{n}", f"W{n}") for n in range(5)), limits=Limits(deliveries=2))
-
-    assert len(box.unfinished()) == 5
-
-
-@pytest.mark.parametrize("end", [failed, expired, sent, unresolved])
-def test_ids_do_not_outlive_their_sends(end: object) -> None:
-    box = outbox(limits=Limits(deliveries=3))
-
-    for n in range(50):
-        box.apply(sending(f"m{n}", f"W{n}"))
-        if end in {failed, expired}:
-            box.apply(end(f"m{n}"))  # type: ignore[operator]
-        else:
-            box.apply(end(f"m{n}", f"W{n}"))  # type: ignore[operator]
-
-    assert len(box.deliveries) == 3
-    assert len(box.by_wa_id) == 3
+    assert box.is_new("X")
 
 
 def test_a_refused_send_is_still_known_by_its_id() -> None:
@@ -294,10 +298,11 @@ def test_a_refused_send_is_still_known_by_its_id() -> None:
 
 
 def test_seen_messages_are_bounded_too() -> None:
-    box = outbox(*(received(f"IN{n}") for n in range(10)), limits=Limits(seen=3))
+    box = outbox(*(received(f"IN{n}") for n in range(SEEN + 10)))
 
-    assert list(box.seen) == ["IN7", "IN8", "IN9"]
-    assert box.received == 10
+    assert len(box.seen) == SEEN
+    assert next(iter(box.seen)) == "IN10"
+    assert box.received == SEEN + 10
 
 
 EVENTS = st.builds(
@@ -322,14 +327,14 @@ EVENTS = st.builds(
 @given(st.lists(EVENTS, max_size=80))
 @settings(deadline=None, derandomize=True)
 def test_no_sequence_of_events_breaks_the_books(events: list[MessageEvent]) -> None:
-    box = outbox(limits=Limits(deliveries=4, seen=4))
+    box = Outbox()
 
-    for event in events:
-        box.apply(event)
+    for minute, event in enumerate(events):
+        at = NOW + timedelta(minutes=minute)
+        box.apply(event, at)
+        box.forget(at - timedelta(minutes=4))
         finished = [d for d in box.deliveries.values() if d.stage is not Stage.SENDING]
-        assert len(finished) <= 4 or not box.unfinished()
-        assert len(box.deliveries) <= max(4, len(box.unfinished()) + 1)
-        assert len(box.seen) <= 4
+        assert len(finished) <= 5
         for wa_id, message in box.by_wa_id.items():
             assert box.deliveries[message].wa_id == wa_id
 

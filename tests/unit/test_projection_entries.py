@@ -59,7 +59,7 @@ def test_sent_is_at_least_one_tick() -> None:
 )
 def test_each_outcome_counts_as_the_owner_counts_it(event: Any, counts: str | None) -> None:
     outbox = m.Outbox()
-    outbox.apply(event)
+    outbox.apply(event, T0)
 
     assert step(fact(event), DAY).get("counts") == counts
     assert (outbox.sent, outbox.failed) == (int(counts == "sent"), int(counts == "failed"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-import traceback
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.instruments import Instruments
-from gateway.problems import Problem
+from gateway.problems import Problem, where
 
 log = structlog.get_logger()
 
@@ -64,11 +63,3 @@ class Access:
 def _template(scope: Scope) -> str:
     """Return the route as it is written in the code: paths hold ids, and are without number."""
     return str(getattr(scope.get("route"), "path", "none"))
-
-
-def where(error: BaseException) -> list[str]:
-    """Name what failed and the last places in the code, and nothing that it was told."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    return [type(error).__name__] + [
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames
-    ]

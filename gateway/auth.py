@@ -7,23 +7,18 @@ known key that may not do something is then the 403 of the contract.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import parse_qs
 
-import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.settings import Settings
+from gateway.keyfile import kept
 from gateway.problems import Problem
-
-log = structlog.get_logger()
 
 OPEN = frozenset({"/socket.io/", "/health", "/health/live", "/health/ready"})
 KEY_IN_QUERY = frozenset({"/api/events", "/socket.io/", "/ws", "/docs", "/openapi.json"})
@@ -41,32 +36,7 @@ def admin_key(settings: Settings) -> str:
     """Return `API_KEY`, or the key in its file, which is made if it is not there."""
     if settings.api_key is not None:
         return settings.api_key.get_secret_value()
-    path = settings.api_key_file
-    with contextlib.suppress(FileNotFoundError):
-        return _read(path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # A link is made whole or not at all, and never over another one: of
-        # two processes that start together both read the key of the first.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-            log.info("auth.key_made")
-    finally:
-        draft.unlink()
-    return _read(path)
-
-
-def _read(path: Path) -> str:
-    key = path.read_text().strip()
-    if not key:
-        raise FileNotFoundError(path)
-    return key
+    return kept(settings.api_key_file, lambda: secrets.token_urlsafe(32))
 
 
 class Keys:

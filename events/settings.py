@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -22,12 +22,36 @@ from events.subjects import token
 Role = Literal["node", "gateway", "projector", "ops", "service"]
 
 
+PRIVATE: tuple[IPv4Network | IPv6Network, ...] = tuple(
+    ip_network(network)
+    for network in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8"),
+        *("::1/128", "fc00::/7"),
+    )
+)
+"""What `WEBHOOK_ALLOW_PRIVATE=true` opens; not link-local, where cloud metadata is."""
+
+
 class BadSettings(Exception):
     """The configuration does not hold; the message names each variable and its rule."""
 
 
 def _default_node() -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", socket.gethostname())[:64] or "node"
+
+
+def allowed_networks(written: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Read `WEBHOOK_ALLOW_PRIVATE`; raises ValueError naming the rule."""
+    match written.strip().lower():
+        case "" | "false":
+            return ()
+        case "true":
+            return PRIVATE
+        case _:
+            try:
+                return tuple(ip_network(one.strip()) for one in written.split(","))
+            except ValueError as error:
+                raise ValueError(f"must be true, false or networks with commas: {error}") from None
 
 
 class Settings(BaseSettings):
@@ -55,6 +79,12 @@ class Settings(BaseSettings):
     # keys
     api_key: SecretStr | None = Field(
         None, description="First admin key; unset: made and kept in a 0600 file below DATA_DIR."
+    )
+
+    webhook_key: SecretStr | None = Field(
+        None,
+        description="Base64 of the 32 bytes that encrypt webhook secrets, the same on every "
+        "gateway; unset: made and kept in a 0600 file below DATA_DIR.",
     )
 
     cors_origins: str = Field(
@@ -158,6 +188,27 @@ class Settings(BaseSettings):
     health_interval: float = Field(15, gt=0, description="Between looks at the health of all.")
     health_timeout: float = Field(2, gt=0, description="Until a health check has failed.")
 
+    # webhooks
+    webhooks_per_user: int = Field(10, ge=1, description="Webhooks of one user.")
+    webhook_allow_private: str = Field(
+        "",
+        description="Whom webhooks may call beside public addresses: `true` for private and "
+        "loopback ones, or networks (`10.1.0.0/16`) separated by commas.",
+    )
+    webhook_timeout: float = Field(10, gt=0, description="Until a webhook must have answered.")
+    webhook_waiting: int = Field(
+        1_000, ge=2, description="Events of a session that may wait for a webhook that fails."
+    )
+    webhook_backoff_first: float = Field(
+        1, gt=0, description="Delay before a webhook is tried again."
+    )
+    webhook_backoff_max: float = Field(
+        3_600, gt=0, description="Longest delay between two tries of a webhook."
+    )
+    webhook_retry_hours: float = Field(
+        24, gt=0, description="Until an event that no try delivered becomes a dead letter."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Logs.")
     log_json: bool = Field(False, description="Logs as JSON lines, for machines.")
 
@@ -182,8 +233,19 @@ class Settings(BaseSettings):
             raise ValueError("must be https://127.0.0.1:PORT, on this machine's loopback")
         return value.rstrip("/")
 
+    @field_validator("webhook_allow_private")
+    @classmethod
+    def _private_is_said_clearly(cls, value: str) -> str:
+        allowed_networks(value)
+        return value
+
     @field_validator(
-        "nats_url", "redis_host", "api_key", "puppeteer_executable_path", mode="before"
+        "nats_url",
+        "redis_host",
+        "api_key",
+        "webhook_key",
+        "puppeteer_executable_path",
+        mode="before",
     )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
@@ -203,6 +265,11 @@ class Settings(BaseSettings):
     def api_key_file(self) -> Path:
         """Where the first admin key is kept when `API_KEY` is unset."""
         return self.home / "api-key"
+
+    @property
+    def webhook_key_file(self) -> Path:
+        """Where the key of webhook secrets is kept when `WEBHOOK_KEY` is unset."""
+        return self.home / "webhook-key"
 
     @property
     def redis_url(self) -> str:

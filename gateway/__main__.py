@@ -17,6 +17,7 @@ from events.settings import BadSettings, Settings, load
 from gateway.app import create_app
 from gateway.auth import admin_key
 from gateway.server import CannotListen, Server, listen
+from gateway.webhooks.cipher import BadKey, Cipher
 
 log = structlog.get_logger()
 
@@ -27,7 +28,8 @@ def main() -> int:
         prog="python -m gateway",
         description="Serve HTTP and WebSocket for everyone who does not speak NATS.",
         epilog="Configured by the environment: HOST, PORT, API_KEY, NATS_URL, NATS_PASSWORD, "
-        "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, CORS_ORIGINS, SEND_WAIT, LOG_LEVEL, LOG_JSON. "
+        "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, CORS_ORIGINS, SEND_WAIT, WEBHOOK_*, LOG_LEVEL, "
+        "LOG_JSON. "
         "NATS and Redis may come later: until then the answer is 503.",
     ).parse_args()
     try:
@@ -35,10 +37,11 @@ def main() -> int:
         logging.configure(settings, "gateway")
         listener = listen(settings)
         key = admin_key(settings)
+        Cipher.open(settings)
     except BadSettings as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 2
-    except CannotListen as error:
+    except (CannotListen, BadKey) as error:
         sys.stderr.write(f"gateway: {error}\n")
         return 1
     except OSError as error:

@@ -34,7 +34,7 @@ from gateway import (
     sse,
     websocket,
 )
-from gateway.access import Access, where
+from gateway.access import Access
 from gateway.auth import Auth, Keys
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
@@ -45,10 +45,11 @@ from gateway.health_history import History, RedisShelf
 from gateway.idempotency import Idempotency
 from gateway.origins import Origins, Pages
 from gateway.parts import Parts, assemble
-from gateway.problems import Problem, broker_away, from_validation, read_models_away
+from gateway.problems import Problem, broker_away, from_validation, read_models_away, where
 from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
 from gateway.tasks import end
+from gateway.webhooks import routes as webhooks
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
 log = structlog.get_logger()
@@ -80,7 +81,9 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=lambda _: _running(parts, shelf, history.run, watch.run, rooms.sweep),
+        lifespan=lambda _: _running(
+            parts, shelf, history.run, watch.run, rooms.sweep, parts.webhooks.run
+        ),
         redirect_slashes=False,
     )
     app.state.parts = parts
@@ -96,6 +99,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         metrics.router,
         sse.router,
         websocket.router,
+        webhooks.router,
     ):
         app.include_router(router)
     app.mount("/socket.io", rooms)

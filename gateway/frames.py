@@ -9,6 +9,7 @@ that knows no positions (Socket.IO) may show all faces.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -89,17 +90,17 @@ def decoded(stored: Stored) -> Told | None:
 class Away:
     """Which sessions lost their connection since they were ready."""
 
-    def __init__(self) -> None:
-        self._sessions: set[SessionId] = set()
+    def __init__(self, sessions: Iterable[SessionId] = ()) -> None:
+        self.sessions = set(sessions)
 
     def before(self, told: Told) -> bool:
         """Tell whether a session was away until this event, and remember what it says."""
-        was = told.session in self._sessions
+        was = told.session in self.sessions
         match told.payload:
             case e.Offline() | e.Crashed():
-                self._sessions.add(told.session)
+                self.sessions.add(told.session)
             case e.Ready() | e.Removed():
-                self._sessions.discard(told.session)
+                self.sessions.discard(told.session)
             case _:
                 pass
         return was

@@ -22,6 +22,8 @@ from gateway.outcomes import Outcomes
 from gateway.quotas import Quotas
 from gateway.sending import Sender
 from gateway.strangers import Strangers
+from gateway.webhooks.cipher import Cipher
+from gateway.webhooks.service import Webhooks
 from gateway.windows import SharedWindows
 from projections.read import ReadModels, RedisReadModels
 
@@ -44,10 +46,14 @@ class Parts:
     instruments: Instruments
     quotas: Quotas
     strangers: Strangers
+    webhooks: Webhooks
 
 
 def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
-    """Wire the parts; nothing connects yet. `reads` is Redis unless given."""
+    """Wire the parts; nothing connects yet. `reads` is Redis unless given.
+
+    Raises BadKey and OSError for the key of the webhooks' secrets.
+    """
     broker = Broker(settings)
     reads = reads or RedisReadModels.open(settings, BrokerLog(broker))
     outcomes = Outcomes()
@@ -65,6 +71,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         outcomes=outcomes,
         asks=asks,
     )
+    sender = Sender(settings, reads, directory, commands, outcomes, instruments.stages)
     return Parts(
         settings=settings,
         reads=reads,
@@ -73,7 +80,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         directory=directory,
         lifecycle=lifecycle,
         codes=codes,
-        sender=Sender(settings, reads, directory, commands, outcomes, instruments.stages),
+        sender=sender,
         asks=asks,
         feed=Feed(
             settings=settings,
@@ -87,6 +94,14 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         instruments=instruments,
         quotas=Quotas(settings, SharedWindows(settings)),
         strangers=Strangers(settings, reads),
+        webhooks=Webhooks(
+            settings,
+            broker,
+            directory,
+            sender,
+            cipher=Cipher.open(settings),
+            count=instruments.delivered,
+        ),
     )
 
 

@@ -290,6 +290,37 @@ async def test_the_gateway_buries_dead_letters_and_operations_reads_them(
     assert [stored.raw async for stored in log.read([subjects.ALL_DEAD])] == [b"letter"]
 
 
+async def test_the_gateway_lists_its_webhooks_and_reads_and_deletes_dead_letters(
+    node: Client, connect: Connect
+) -> None:
+    js = (await connect("gateway")).jetstream()
+    await js.publish(f"$KV.{subjects.HOOKS}.endpoint.a", b"hook")
+    await js.publish("wa.dead.webhook.x", b"letter")
+    hooks = JetStreamLog(js, stream=f"KV_{subjects.HOOKS}")
+    letters = JetStreamLog(js, stream=subjects.DEAD)
+
+    held = [stored.raw async for stored in hooks.read([f"$KV.{subjects.HOOKS}.>"])]
+    (letter,) = [stored async for stored in letters.read(["wa.dead.webhook.x"])]
+    found = await js.get_msg(subjects.DEAD, seq=letter.position)
+    await js.delete_msg(subjects.DEAD, letter.position)
+
+    assert (held, found.data) == ([b"hook"], b"letter")
+    assert [stored async for stored in letters.read([subjects.ALL_DEAD])] == []
+
+
+@pytest.mark.parametrize("role", ["projector", "ops", "service", "acme"])
+async def test_nobody_else_throws_a_dead_letter_away(
+    node: Client, connect: Connect, role: str
+) -> None:
+    await node.jetstream().publish("wa.dead.x", b"letter")
+    js = (await connect(role)).jetstream(timeout=1)
+
+    await refused(js.delete_msg(subjects.DEAD, 1))
+    await refused(js.purge_stream(subjects.DEAD))
+
+    assert (await node.jetstream().get_msg(subjects.DEAD, seq=1)).data == b"letter"
+
+
 @pytest.mark.parametrize("role", ["gateway", "projector"])
 async def test_who_shows_codes_hears_them(node: Client, connect: Connect, role: Role) -> None:
     found = await heard(await connect(role), subjects.ALL_LIVE)

@@ -1,0 +1,1 @@
+"""Webhooks: events of the log, posted to whoever asked for them."""

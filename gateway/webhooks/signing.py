@@ -1,0 +1,74 @@
+"""Secrets of endpoints, and the headers that prove who posts: Standard Webhooks."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+PREFIX = "whsec_"
+KEY_BYTES = range(24, 65)
+"""How long the specification wants the key behind `whsec_`."""
+
+SHORTEST, LONGEST = 8, 256
+RULE = (
+    f"must be {SHORTEST} to {LONGEST} printable ASCII characters without blanks; "
+    f"after {PREFIX} the base64 of 24 to 64 bytes"
+)
+
+
+class BadSecret(ValueError):
+    """A secret that could not be signed with."""
+
+    def __init__(self) -> None:
+        super().__init__(RULE)
+
+
+def new_secret() -> str:
+    """Make a secret of 32 random bytes, in the form of the specification."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def checked(secret: str) -> str:
+    """Return a secret that somebody chose; raise BadSecret."""
+    fits = SHORTEST <= len(secret) <= LONGEST and all("!" <= char <= "~" for char in secret)
+    if not fits or len(_key(secret)) == 0:
+        raise BadSecret
+    return secret
+
+
+def headers(event_id: str, at: datetime, body: bytes, signed_with: Sequence[str]) -> dict[str, str]:
+    """Sign a body with the newest secret first, and with older ones that still hold.
+
+    `webhook-signature` as in https://www.standardwebhooks.com: HMAC-SHA256 over
+    `<id>.<timestamp>.<body>`. `X-Webhook-Hmac` is the HMAC-SHA512 of the body alone,
+    in hex, under the newest secret as it is written.
+    """
+    timestamp = str(int(at.timestamp()))
+    signed = f"{event_id}.{timestamp}.".encode() + body
+    signatures = [
+        "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
+        for secret in signed_with
+    ]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": " ".join(signatures),
+        "X-Webhook-Hmac": hmac.new(signed_with[0].encode(), body, hashlib.sha512).hexdigest(),
+        "X-Webhook-Hmac-Algorithm": "sha512",
+    }
+
+
+def _key(secret: str) -> bytes:
+    """Return the bytes that sign; none if what follows `whsec_` is not what it should be."""
+    if not secret.startswith(PREFIX):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error:
+        return b""
+    return key if len(key) in KEY_BYTES else b""

@@ -27,6 +27,7 @@ from gateway import (
     chats,
     docs,
     health,
+    keys,
     messages,
     metrics,
     qr,
@@ -35,10 +36,11 @@ from gateway import (
     websocket,
 )
 from gateway.access import Access
-from gateway.auth import Auth, Keys
+from gateway.auth import Auth
 from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.budget import Budgets
+from gateway.callers import ANYONE, needs
 from gateway.edges import Edges
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
@@ -69,12 +71,12 @@ TOLD_HEADERS = [
 
 def create_app(settings: Settings, key: str, reads: ReadModels | None = None) -> FastAPI:
     """Build the application; `key` is the admin key, `reads` is Redis unless given."""
-    parts = assemble(settings, reads)
+    parts = assemble(settings, key, reads)
     shelf = RedisShelf(settings) if reads is None else None
     history = History(shelf)
     watch = Health(parts, history)
-    origins, keys = Origins.of(settings), Keys(key)
-    rooms = SocketIO(parts.feed, keys)
+    origins = Origins.of(settings)
+    rooms = SocketIO(parts.feed, parts.keyring)
     app = FastAPI(
         title="WhatsApp session service",
         version="1",
@@ -94,6 +96,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         sessions.router,
         breakers.router,
         qr.router,
+        keys.router,
         messages.router,
         health.router,
         metrics.router,
@@ -102,7 +105,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         webhooks.router,
     ):
         app.include_router(router)
-    app.mount("/socket.io", rooms)
+    app.mount("/socket.io", needs(ANYONE)(rooms))
     app.add_route("/openapi.json", docs.openapi, include_in_schema=False)
     app.add_route("/docs", docs.page, include_in_schema=False)
     app.add_exception_handler(HTTPException, _answer_problem)
@@ -112,7 +115,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Idempotency, remembered=Remembered(parts.broker))
     app.add_middleware(Bodies)
-    app.add_middleware(Auth, keys=keys)
+    app.add_middleware(Auth, keyring=parts.keyring)
     app.add_middleware(Pages, origins=origins)
     app.add_middleware(Access, instruments=parts.instruments)
     app.add_middleware(Budgets, quotas=parts.quotas)
@@ -135,7 +138,13 @@ async def _running(
 ) -> AsyncGenerator[None]:
     tasks = [
         asyncio.create_task(_for_ever(run))
-        for run in (parts.broker.run, parts.feed.tail, parts.feed.tell_notices, *more)
+        for run in (
+            parts.broker.run,
+            parts.keyring.watch,
+            parts.feed.tail,
+            parts.feed.tell_notices,
+            *more,
+        )
     ]
     try:
         yield

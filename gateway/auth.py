@@ -1,35 +1,27 @@
-"""Who may call: one admin key today, checked on every route but the three health ones.
+"""The gate: every request shows its key here, before its route and before its body.
 
-A key is looked at in one place, before any route is: what is not named here as
-open is closed. Keys of single tenants will be told apart here as well, and a
-known key that may not do something is then the 403 of the contract.
+What a route needs stands beside the route (`gateway/callers.py`); what is open to
+all says so, and what says nothing is open to nobody. The first admin key is made here.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
-from dataclasses import dataclass
 from urllib.parse import parse_qs
 
+from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.datastructures import Headers
+from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.settings import Settings
+from gateway.callers import ANY_KEY, Caller, Need, need_of
 from gateway.keyfile import kept
+from gateway.keyring import Keyring
 from gateway.problems import Problem
 
-OPEN = frozenset({"/socket.io/", "/health", "/health/live", "/health/ready"})
 KEY_IN_QUERY = frozenset({"/api/events", "/socket.io/", "/ws", "/docs", "/openapi.json"})
 """Where a browser cannot send a header, `?api_key=` will do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Whom a key belongs to; `user` is None for an admin key, which sees everyone's sessions."""
-
-    user: str | None = None
 
 
 def admin_key(settings: Settings) -> str:
@@ -39,43 +31,48 @@ def admin_key(settings: Settings) -> str:
     return kept(settings.api_key_file, lambda: secrets.token_urlsafe(32))
 
 
-class Keys:
-    """The keys there are: one, of the admin."""
-
-    def __init__(self, first: str) -> None:
-        self._digest = _digest(first)
-
-    async def caller(self, key: str) -> Caller:
-        """Tell whose key this is; raises Problem 401."""
-        # Digests are of one length, so the time taken tells nothing of the key.
-        if not hmac.compare_digest(_digest(key), self._digest):
-            raise Problem(401, "unknown_key", "This API key is not known.")
-        return Caller()
-
-
 class Auth:
-    """ASGI middleware that lets nobody in without a key."""
+    """ASGI middleware: nobody passes without the key that the route needs."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
         self._app = app
-        self._keys = keys
+        self._keyring = keyring
+        self._routes: list[RouteContext] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"} or _is_open(scope):
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         try:
-            scope.setdefault("state", {})["caller"] = await self._caller(scope)
+            need = self._need(scope)
+            if need.key:
+                caller = await self._caller(scope)
+                need.met_by(caller)
+                scope.setdefault("state", {})["caller"] = caller
         except Problem as problem:
             await refuse(problem, scope, receive, send)
             return
         await self._app(scope, receive, send)
 
+    def _need(self, scope: Scope) -> Need:
+        """Tell what the route of a request needs. Looked at first, so that no body is read."""
+        if not self._routes:
+            self._routes = list(iter_route_contexts(scope["app"].routes))
+        for route in self._routes:
+            match: Match = route.matches(scope)[0]
+            if match is Match.FULL:
+                need = need_of(route)
+                if need is None:
+                    raise Problem(403, "undeclared", "This route does not say who may use it.")
+                return need
+        # No such route, or not with this method: that is for those with a key to know.
+        return ANY_KEY
+
     async def _caller(self, scope: Scope) -> Caller:
         key = key_of(scope)
         if key is None:
             raise Problem(401, "no_key", "An API key is needed: send it as x-api-key.")
-        return await self._keys.caller(key)
+        return await self._keyring.caller(key)
 
 
 async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,10 +85,6 @@ async def refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -
     start = {"status": response.status_code, "headers": response.raw_headers}
     await send({"type": "websocket.http.response.start", **start})
     await send({"type": "websocket.http.response.body", "body": response.body})
-
-
-def _is_open(scope: Scope) -> bool:
-    return scope["path"] in OPEN
 
 
 def key_of(scope: Scope) -> str | None:
@@ -109,7 +102,3 @@ def key_of(scope: Scope) -> str | None:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [""])[0]
         return given or None
     return None
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

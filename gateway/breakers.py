@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Depends
-from starlette.requests import Request
+from fastapi import APIRouter
 from starlette.responses import Response
 
 from events.breaker import BreakerState
 from events.settings import Settings
 from gateway.answers import Answer, answer, errors
-from gateway.auth import Caller
+from gateway.callers import Who, needs
 from gateway.parts import Parts, Use
-from gateway.problems import Problem
 from gateway.wire import Wire, instant
 from projections.views import BreakerView, NodeView, SessionView
 
@@ -52,9 +50,10 @@ class BreakersAnswer(Answer):
     open: int
 
 
-async def everything(parts: Parts) -> list[Breaker]:
-    """List the breakers; raises ReadModelsAway."""
-    return listed(await parts.directory.every(), await parts.reads.nodes(), parts.settings)
+async def everything(parts: Parts, user: str | None = None) -> list[Breaker]:
+    """List the breakers, or those of one user's sessions alone; raises ReadModelsAway."""
+    nodes = [] if user else await parts.reads.nodes()
+    return listed(await parts.directory.every(user), nodes, parts.settings)
 
 
 def listed(
@@ -102,17 +101,15 @@ def _breaker(
     )
 
 
-def _admin(request: Request) -> None:
-    caller: Caller = request.state.caller
-    if caller.user is not None:
-        raise Problem(403, "admin_only", "This key is one user's; breakers are for an admin key.")
-
-
 @router.get(
     "", summary="List every breaker", responses={200: {"model": BreakersAnswer}} | errors(503)
 )
-async def listing(parts: Use, _: Annotated[None, Depends(_admin)]) -> Response:
-    """List what lets through and what does not: state, failures, what was turned away."""
-    found = await everything(parts)
+@needs("read")
+async def listing(parts: Use, caller: Who) -> Response:
+    """List what lets through and what does not: state, failures, what was turned away.
+
+    A user's key is shown those of the user's sessions; the nodes' are for admins.
+    """
+    found = await everything(parts, caller.user)
     count = by_state(found)[BreakerState.OPEN]
     return answer(BreakersAnswer(breakers=found, total=len(found), open=count))

@@ -17,6 +17,7 @@ from events import asks
 from events.asks import Question
 from events.subjects import SessionId
 from gateway.answers import Answer, answer, errors
+from gateway.callers import Caller, Who, needs
 from gateway.chat_answers import (
     AddressesAnswer,
     ChatDTO,
@@ -75,9 +76,10 @@ class ChatDone(Answer):
 
 
 @router.get("/chats", summary="Chats, newest first", responses=_with(ChatsAnswer))
-async def chats(session_id: OfPath, parts: Use) -> Response:
+@needs("read")
+async def chats(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """List the chats that the page holds, with how much of each is unread."""
-    found = await _ask(parts, session_id, "chats", _CHATS)
+    found = await _ask(parts, caller, session_id, "chats", _CHATS)
     shown = [ChatDTO.of(chat) for chat in found]
     return answer(ChatsAnswer(session_id=session_id, chats=shown, total=len(shown)), headers=FOUND)
 
@@ -87,15 +89,17 @@ async def chats(session_id: OfPath, parts: Use) -> Response:
     summary="The last messages of a chat, oldest first",
     responses=_with(MessagesAnswer),
 )
+@needs("read")
 async def messages(
     session_id: OfPath,
     chat: ChatOfPath,
     parts: Use,
+    caller: Who,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """Read them from the page; unlike the history, what was before the link is among them."""
     question = Question(chat=chat, limit=limit)
-    found = await _ask(parts, session_id, "messages", _MESSAGES, question)
+    found = await _ask(parts, caller, session_id, "messages", _MESSAGES, question=question)
     body = MessagesAnswer(
         session_id=session_id,
         chat_id=chat,
@@ -106,29 +110,33 @@ async def messages(
 
 
 @router.post("/chats/{chat}/seen", summary="Mark a chat as read", responses=_with(ChatDone))
-async def seen(session_id: OfPath, chat: ChatOfPath, parts: Use) -> Response:
+@needs("send")
+async def seen(session_id: OfPath, chat: ChatOfPath, parts: Use, caller: Who) -> Response:
     """Mark a chat as read; its senders see it, unless the account hides that."""
-    await _ask(parts, session_id, "seen", _ANYTHING, Question(chat=chat))
+    await _ask(parts, caller, session_id, "seen", _ANYTHING, question=Question(chat=chat))
     return answer(ChatDone(session_id=session_id, chat_id=chat))
 
 
 @router.post("/chats/{chat}/typing", summary='Show or stop "typing…"', responses=_with(ChatDone))
+@needs("send")
 async def typing(
     session_id: OfPath,
     chat: ChatOfPath,
     body: Annotated[TypingBody, Body(examples=[{"typing": True}])],
     parts: Use,
+    caller: Who,
 ) -> Response:
     """Show "typing…" to the other side of a chat, or stop showing it."""
     question = Question(chat=chat, typing=body.typing)
-    await _ask(parts, session_id, "typing", _ANYTHING, question)
+    await _ask(parts, caller, session_id, "typing", _ANYTHING, question=question)
     return answer(ChatDone(session_id=session_id, chat_id=chat))
 
 
 @router.get("/groups", summary="Groups of the account", responses=_with(GroupsAnswer))
-async def groups(session_id: OfPath, parts: Use) -> Response:
+@needs("read")
+async def groups(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """List the groups this account is a member of, with their members."""
-    found = await _ask(parts, session_id, "groups", _GROUPS)
+    found = await _ask(parts, caller, session_id, "groups", _GROUPS)
     shown = [GroupDTO.of(group) for group in found]
     body = GroupsAnswer(session_id=session_id, groups=shown, total=len(shown))
     return answer(body, headers=FOUND)
@@ -139,13 +147,17 @@ async def groups(session_id: OfPath, parts: Use) -> Response:
     summary="Whether a number is on WhatsApp",
     responses=_with(NumberAnswer),
 )
+@needs("read")
 async def number(
     session_id: OfPath,
     number: Annotated[To, Path(examples=["491701234567"], description="A phone number.")],
     parts: Use,
+    caller: Who,
 ) -> Response:
     """Ask WhatsApp. A number that is not there is an answer, not an error."""
-    found = await _ask(parts, session_id, "check-number", _NUMBER, Question(number=number))
+    found = await _ask(
+        parts, caller, session_id, "check-number", _NUMBER, question=Question(number=number)
+    )
     body = NumberAnswer(
         session_id=session_id, number=number.partition("@")[0], exists=found.exists, id=found.id
     )
@@ -157,26 +169,32 @@ async def number(
     summary="Both ids of a contact: phone and LID",
     responses=_with(AddressesAnswer),
 )
+@needs("read")
 async def ids(
     session_id: OfPath,
     contact: Annotated[To, Path(examples=["123456789012345@lid"], description="Either id.")],
     parts: Use,
+    caller: Who,
 ) -> Response:
     """Resolve a phone number to its LID, or a LID to the phone behind it where WhatsApp tells."""
     if contact.endswith("@g.us"):
         raise Problem(400, "bad_input", "contact must be a person's id; a group has one id only.")
-    found = await _ask(parts, session_id, "addresses", _ADDRESSES, Question(chat=contact))
+    found = await _ask(
+        parts, caller, session_id, "addresses", _ADDRESSES, question=Question(chat=contact)
+    )
     body = AddressesAnswer(session_id=session_id, id=contact, phone=found.phone, lid=found.lid)
     return answer(body, headers=FOUND)
 
 
 async def _ask(
     parts: Parts,
+    caller: Caller,
     session_id: str,
     query: asks.Query,
     shape: TypeAdapter[T],
+    *,
     question: Question | None = None,
 ) -> T:
     """Ask a session's owner; raises Problem (404, the owner's own no, 503) and BrokerAway."""
-    view = await parts.directory.by_id(session_id)
+    view = await parts.directory.by_id(session_id, caller)
     return await parts.asks.look(SessionId(view.user, view.bot), query, shape, question)

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from events.session import EXISTING, WORDS, State
 from events.session_events import Totals
 from events.subjects import SessionId
+from gateway.callers import Caller
 from gateway.outcomes import REMEMBERED, Head, Outcomes
 from gateway.problems import Problem, not_found
 from projections.read import ReadModels
@@ -38,8 +39,8 @@ class Directory:
         """Find which pair an outside id belongs to."""
         return self._outcomes.by_joined(joined) or await self._reads.by_joined(joined)
 
-    async def by_id(self, joined: str) -> SessionView:
-        """Look a session up by its outside id; raises Problem 404."""
+    async def by_id(self, joined: str, caller: Caller) -> SessionView:
+        """Look a session up by its outside id; raises Problem 404, for another user's as well."""
         # An id keeps its pair while that session exists, and whether it does the
         # view tells: so one round trip to Redis does, where finding it takes three.
         known = self._pairs.get(joined)
@@ -49,6 +50,9 @@ class Directory:
             view = None if pair is None else await self.view(pair)
         if view is None:
             self._pairs.pop(joined, None)
+            raise await self._missing(joined)
+        if not caller.sees(view.user):
+            # Word for word what an id gets that there is not.
             raise await self._missing(joined)
         self._pairs[joined] = SessionId(view.user, view.bot)
         self._pairs.move_to_end(joined)

@@ -11,14 +11,18 @@ from html import escape
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gateway.answers import errors
+from gateway.callers import ANY_KEY, need_of, needs
 
 DESCRIPTION = """\
 Sessions of WhatsApp Web over HTTP. Every route but the health ones needs an API key, as
-`x-api-key` or as `Authorization: Bearer` (the first decides if both come). Errors are
+`x-api-key` or as `Authorization: Bearer` (the first decides if both come). A key has scopes
+(read, send, manage; each route names its own), and a user's key reaches that user's sessions
+only: naming another user is a 403, the id of another's session a 404. Errors are
 `application/problem+json`; 429 and 503 say when to come back. Live events come by three
 doors: `/ws?session=<id|*>&events=<name,…|*>&since=<position>` (WebSocket, one JSON text
 frame each), `/api/events` with the same query (server-sent events), and Socket.IO.
@@ -73,10 +77,18 @@ def _document(app: FastAPI) -> Schema:
         "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
         "bearer": {"type": "http", "scheme": "bearer"},
     }
+    needed = {
+        (route.path_format, method.lower()): need_of(route)
+        for route in iter_route_contexts(app.routes)
+        for method in route.methods or ()
+    }
     for path, operations in whole["paths"].items():
-        for operation in operations.values():
-            if not path.startswith("/health"):
-                operation["security"] = [{"key": []}, {"bearer": []}]
+        for method, operation in operations.items():
+            need = needed[path, method]
+            if need is not None and need.key:
+                # OpenAPI 3.1 lets roles stand here for schemes that know no scopes.
+                scopes = [] if need.scope is None else [need.scope]
+                operation["security"] = [{"key": scopes}, {"bearer": scopes}]
             told = operation["responses"].get("422", {}).get("content", {})
             if "application/json" in told:
                 del operation["responses"]["422"]
@@ -88,11 +100,13 @@ def _document(app: FastAPI) -> Schema:
     return whole
 
 
+@needs(ANY_KEY)
 async def openapi(request: Request) -> Response:
     """Give the document."""
     return JSONResponse(document(request.app))
 
 
+@needs(ANY_KEY)
 async def page(request: Request) -> Response:
     """Show the document."""
     # Nothing may be loaded from anywhere, and no script runs: a text from the

@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from events.clock import utc_now
 from gateway.answers import SECRET
 from gateway.broker import BrokerAway
+from gateway.callers import ANYONE, needs
 from gateway.checks import CHECKS, CRITICAL
 from gateway.checks.finding import Check, Finding, Look, Status, forget, milliseconds
 from gateway.health_history import SHOWN, Chronicle, History, Past
@@ -205,6 +206,7 @@ def _health(request: Request) -> Health:
 
 
 @router.get("/health", summary="How everything is", responses={503: {"description": "Unhealthy"}})
+@needs(ANYONE)
 async def whole(
     request: Request,
     detailed: Annotated[bool, Query(description="With history and what to do.")] = False,
@@ -216,6 +218,7 @@ async def whole(
 
 
 @router.get("/health/live", summary="Whether this process serves")
+@needs(ANYONE)
 async def live() -> Response:
     """Answer. A process that cannot should be started again."""
     return JSONResponse({"status": "alive", "timestamp": instant(utc_now())}, headers=SECRET)
@@ -226,6 +229,7 @@ async def live() -> Response:
     summary="Whether requests should be sent here",
     responses={503: {"description": "Not ready"}},
 )
+@needs(ANYONE)
 async def ready(parts: Use) -> Response:
     """Tell whether NATS and Redis can be reached."""
     try:

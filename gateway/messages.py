@@ -10,6 +10,7 @@ from starlette.responses import Response
 from events.subjects import SessionId
 from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer, errors
 from gateway.budget import Spend
+from gateway.callers import Who, needs
 from gateway.ids import SessionKey
 from gateway.parts import Use
 from gateway.problems import Problem
@@ -41,12 +42,14 @@ _EXAMPLE: dict[str, Any] = {"to": "+49 170 1234567", "message": "Hello"}
     }
     | _ERRORS,
 )
+@needs("send")
 async def send(
     body: Annotated[
         SendBody,
         Body(examples=[_EXAMPLE | {"sessionId": "user-1-bot-1"}, _EXAMPLE | {"userId": "user-1"}]),
     ],
     parts: Use,
+    caller: Who,
     spend: Spend,
     once: Once = None,
 ) -> Response:
@@ -55,14 +58,15 @@ async def send(
     The least loaded one has the fewest sends under way here, then the fewest
     messages sent.
     """
+    user = caller.whose(body.user_id)
     if body.session_id is not None:
-        view = await parts.directory.by_id(body.session_id)
+        view = await parts.directory.by_id(body.session_id, caller)
         await parts.strangers.pay(spend, view.user, [SessionId(view.user, view.bot)], body.to)
         delivery = await parts.sender.through(view, body.to, body.message, once)
-    elif body.user_id is not None:
-        sessions = [SessionId(v.user, v.bot) for v in await parts.directory.every(body.user_id)]
-        await parts.strangers.pay(spend, body.user_id, sessions, body.to)
-        delivery = await parts.sender.for_user(body.user_id, body.to, body.message, once)
+    elif user is not None:
+        sessions = [SessionId(v.user, v.bot) for v in await parts.directory.every(user)]
+        await parts.strangers.pay(spend, user, sessions, body.to)
+        delivery = await parts.sender.for_user(user, body.to, body.message, once)
     else:
         raise Problem(400, "bad_input", "sessionId is missing; userId would do as well.")
     sent = _sent(delivery)
@@ -74,15 +78,17 @@ async def send(
     summary="Send a text through a session",
     responses={200: {"model": SentAnswer}, 202: {"model": SentAnswer}} | _ERRORS,
 )
+@needs("send")
 async def send_through(
     session_id: Annotated[SessionKey, Path(alias="id")],
     body: Annotated[MessageBody, Body(examples=[_EXAMPLE])],
     parts: Use,
+    caller: Who,
     spend: Spend,
     once: Once = None,
 ) -> Response:
     """See send."""
-    view = await parts.directory.by_id(session_id)
+    view = await parts.directory.by_id(session_id, caller)
     await parts.strangers.pay(spend, view.user, [SessionId(view.user, view.bot)], body.to)
     delivery = await parts.sender.through(view, body.to, body.message, once)
     return answer(SentAnswer(data=_sent(delivery)), 200 if delivery.is_sent else 202)
@@ -93,14 +99,16 @@ async def send_through(
     summary="Messages of a session, newest first",
     responses={200: {"model": HistoryAnswer}} | errors(400, 404, 503),
 )
+@needs("read")
 async def history(
     session_id: Annotated[SessionKey, Path(alias="id")],
     parts: Use,
+    caller: Who,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
     before: Annotated[int | None, Query(ge=1, description="A position to page on from.")] = None,
 ) -> Response:
     """Show what was sent and received lately."""
-    view = await parts.directory.by_id(session_id)
+    view = await parts.directory.by_id(session_id, caller)
     found = await parts.reads.history(SessionId(view.user, view.bot), limit, before)
     full = len(found) == limit
     body = HistoryAnswer(

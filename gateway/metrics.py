@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.answers import errors, now
+from gateway.callers import needs
 from gateway.health import Health
 from gateway.instruments import Registry
 from gateway.parts import Parts, Use
@@ -42,6 +43,7 @@ class _Scrape(Collector):
     response_class=Response,
     responses={200: {"content": _KINDS}} | errors(503),
 )
+@needs("read", admin=True)
 async def metrics(
     request: Request,
     parts: Use,

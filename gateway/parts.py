@@ -17,6 +17,7 @@ from gateway.commands import Commands
 from gateway.directory import Directory
 from gateway.feed import Feed
 from gateway.instruments import Instruments
+from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
 from gateway.outcomes import Outcomes
 from gateway.quotas import Quotas
@@ -35,6 +36,7 @@ class Parts:
     settings: Settings
     reads: ReadModels
     broker: Broker
+    keyring: Keyring
     outcomes: Outcomes
     directory: Directory
     lifecycle: Lifecycle
@@ -49,8 +51,8 @@ class Parts:
     webhooks: Webhooks
 
 
-def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
-    """Wire the parts; nothing connects yet. `reads` is Redis unless given.
+def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
+    """Wire the parts; nothing connects yet. `key` is the first admin key, `reads` may be a fake.
 
     Raises BadKey and OSError for the key of the webhooks' secrets.
     """
@@ -76,6 +78,7 @@ def assemble(settings: Settings, reads: ReadModels | None) -> Parts:
         settings=settings,
         reads=reads,
         broker=broker,
+        keyring=Keyring(broker, key),
         outcomes=outcomes,
         directory=directory,
         lifecycle=lifecycle,

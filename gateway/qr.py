@@ -13,6 +13,7 @@ from events.asks import PairingCode, Question
 from events.subjects import SessionId
 from gateway.answers import SECRET, LinkedAnswer, PairingCodeAnswer, QrAnswer, answer, errors
 from gateway.budget import Budget, Spend
+from gateway.callers import Who, needs
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.parts import Parts, Use
@@ -35,29 +36,34 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/api/qr/{userId}/{plubotId}", summary="Get the QR code to scan", responses=_ANSWERS)
+# Not "read": it starts the session, and whoever scans the code is linked.
+@needs("manage")
 async def by_pair(
     user_id: Annotated[Id, Path(alias="userId")],
     plubot_id: Annotated[Id, Path(alias="plubotId")],
     parts: Use,
+    caller: Who,
     spend: Spend,
     accept: Accept = "application/json",
 ) -> Response:
     """Wait up to 30 s for a code; starts the session if there is none."""
-    return await _give(parts, spend, SessionId(user_id, plubot_id), accept)
+    return await _give(parts, spend, caller.own(SessionId(user_id, plubot_id)), accept)
 
 
 @router.get(
     "/api/qr/{id}", summary="Get the QR code by session id", responses=_ANSWERS | errors(404)
 )
+@needs("manage")
 async def by_id(
     session_id: Annotated[SessionKey, Path(alias="id")],
     parts: Use,
+    caller: Who,
     spend: Spend,
     accept: Accept = "application/json",
 ) -> Response:
     """Wait up to 30 s for a code. An id that is not known cannot be split, so it is a 404."""
     session = await parts.directory.pair(session_id)
-    if session is None:
+    if session is None or not caller.sees(session.user):
         raise not_found(session_id)
     return await _give(parts, spend, session, accept)
 
@@ -67,14 +73,16 @@ async def by_id(
     summary="Get a code to type into the phone instead of scanning one",
     responses={200: {"model": PairingCodeAnswer}} | errors(400, 404, 409, 429, 503),
 )
+@needs("manage")
 async def pairing_code(
     session_id: Annotated[SessionKey, Path(alias="id")],
     body: Annotated[PhoneBody, Body(examples=[{"phoneNumber": "491701234567"}])],
     parts: Use,
+    caller: Who,
     spend: Spend,
 ) -> Response:
     """Ask WhatsApp for a code for this phone; the session must be showing a QR code."""
-    view = await parts.directory.by_id(session_id)
+    view = await parts.directory.by_id(session_id, caller)
     await spend.take("qr", view.user)
     question = Question(number=body.phone_number)
     session = SessionId(view.user, view.bot)

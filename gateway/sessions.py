@@ -24,6 +24,7 @@ from gateway.answers import (
     now,
 )
 from gateway.budget import Spend
+from gateway.callers import Caller, Who, needs
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.lifecycle import Done
@@ -64,9 +65,11 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
     responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
     | errors(400, 409, 413, 429, 503),
 )
+@needs("manage")
 async def create(
     body: Annotated[CreateBody, Body(examples=[_PAIR, _PAIR | {"forceNew": True}])],
     parts: Use,
+    caller: Who,
     spend: Spend,
 ) -> Response:
     """Answer at once, with the QR code if there is one already.
@@ -74,7 +77,7 @@ async def create(
     The same call again is no error and makes no second browser; a session at
     rest is started. `forceNew` drops the link and starts over.
     """
-    session = SessionId(body.user_id, body.plubot_id)
+    session = caller.own(SessionId(body.user_id, body.plubot_id))
     await spend.take("sessions", session.user)
     created = await parts.lifecycle.create(session, fresh=body.force_new)
     qr = await parts.codes.current(created.view)
@@ -87,11 +90,13 @@ async def create(
     responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
     | errors(400, 409, 413, 429, 503),
 )
+@needs("manage")
 async def initialize(
-    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, spend: Spend
+    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, caller: Who, spend: Spend
 ) -> Response:
     """See create."""
-    return await create(CreateBody(user_id=body.user_id, plubot_id=body.plubot_id), parts, spend)
+    pair = CreateBody(user_id=body.user_id, plubot_id=body.plubot_id)
+    return await create(pair, parts, caller, spend)
 
 
 @router.post(
@@ -99,11 +104,12 @@ async def initialize(
     summary="Have WhatsApp show a new QR code",
     responses={200: {"model": CreateAnswer}} | errors(400, 408, 409, 413, 429, 503),
 )
+@needs("manage")
 async def refresh_pair(
-    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, spend: Spend
+    body: Annotated[Pair, Body(examples=[_PAIR])], parts: Use, caller: Who, spend: Spend
 ) -> Response:
     """Wait up to 30 s for the new code; starts the session if there is none."""
-    session = SessionId(body.user_id, body.plubot_id)
+    session = caller.own(SessionId(body.user_id, body.plubot_id))
     await spend.take("qr", session.user)
     if await parts.directory.view(session) is None:
         return await _refreshed(parts, session, await parts.codes.get(session))
@@ -115,15 +121,20 @@ async def refresh_pair(
     summary="List sessions",
     responses={200: {"model": SessionsAnswer}} | errors(400, 503),
 )
+@needs("read")
 async def listing(
+    *,
     parts: Use,
+    caller: Who,
     status: Annotated[Word | None, Query()] = None,
     user_id: Annotated[Id | None, Query(alias="userId")] = None,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
 ) -> Response:
     """List all sessions, or those of one user or in one state, oldest first."""
-    found = [v for v in await parts.directory.every(user_id) if status in {None, v.word}]
+    found = [
+        v for v in await parts.directory.every(caller.whose(user_id)) if status in {None, v.word}
+    ]
     here = found[(page - 1) * limit : page * limit]
     pages = max(1, -(-len(found) // limit))
     body = SessionsAnswer(
@@ -137,11 +148,13 @@ async def listing(
 
 
 @router.get("/stats", summary="Statistics of the pool", responses=errors(503))
-async def stats(parts: Use) -> Response:
+@needs("read")
+async def stats(parts: Use, caller: Who) -> Response:
     """Count sessions, by state and by user, and what they did. `averageUptime` in seconds."""
-    views, nodes = await parts.directory.every(), await parts.reads.nodes()
+    views = await parts.directory.every(caller.user)
+    nodes = [] if caller.user else await parts.reads.nodes()
     numbers = statistics(views, nodes, parts.settings)
-    limits = {"rateLimits": parts.quotas.statistics()}
+    limits = {} if caller.user else {"rateLimits": parts.quotas.statistics()}
     return JSONResponse({"success": True, "timestamp": now()} | numbers | limits)
 
 
@@ -150,9 +163,10 @@ async def stats(parts: Use) -> Response:
     summary="Show a session",
     responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
 )
-async def show(session_id: OfPath, parts: Use) -> Response:
+@needs("read")
+async def show(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Show a session by its id."""
-    return await _shown(parts, await parts.directory.by_id(session_id))
+    return await _shown(parts, await parts.directory.by_id(session_id, caller))
 
 
 @router.get(
@@ -160,10 +174,11 @@ async def show(session_id: OfPath, parts: Use) -> Response:
     summary="The short form",
     responses={200: {"model": StatusAnswer}} | errors(400, 503) | NO_STATUS,
 )
-async def status(session_id: OfPath, parts: Use) -> Response:
+@needs("read")
+async def status(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Tell whether a session exists, is linked and is ready."""
     try:
-        view = await parts.directory.by_id(session_id)
+        view = await parts.directory.by_id(session_id, caller)
     except Problem as problem:
         if problem.status_code == 404:
             body = problem.body() | {"exists": False, "status": "not_found"}
@@ -189,9 +204,12 @@ async def status(session_id: OfPath, parts: Use) -> Response:
     summary="Show a session by its two halves",
     responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
 )
-async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use) -> Response:
+@needs("read")
+async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use, caller: Who) -> Response:
     """Show a session by user and bot."""
-    return await _shown(parts, await parts.directory.existing(SessionId(user_id, plubot_id)))
+    return await _shown(
+        parts, await parts.directory.existing(caller.own(SessionId(user_id, plubot_id)))
+    )
 
 
 @router.post(
@@ -199,9 +217,10 @@ async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use) -> Re
     summary="Have WhatsApp show a new QR code",
     responses={200: {"model": CreateAnswer}} | errors(400, 404, 408, 409, 429, 503),
 )
-async def refresh(session_id: OfPath, parts: Use, spend: Spend) -> Response:
+@needs("manage")
+async def refresh(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -> Response:
     """Wait up to 30 s for the new code."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     await spend.take("qr", session.user)
     return await _refreshed(parts, session, await parts.codes.refresh(session))
 
@@ -211,9 +230,10 @@ async def refresh(session_id: OfPath, parts: Use, spend: Spend) -> Response:
     summary="Close the browser and start again",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
 )
-async def reconnect(session_id: OfPath, parts: Use, spend: Spend) -> Response:
+@needs("manage")
+async def reconnect(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -> Response:
     """Start a session that rests, or start a running one anew."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     await spend.take("sessions", session.user)
     return _done(session, await parts.lifecycle.reconnect(session))
 
@@ -223,9 +243,10 @@ async def reconnect(session_id: OfPath, parts: Use, spend: Spend) -> Response:
     summary="Close the breakers of a session: forget its failures and start it now",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
 )
-async def reset_breaker(session_id: OfPath, parts: Use) -> Response:
+@needs("manage")
+async def reset_breaker(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Start a suspended session at once. One whose breakers are closed is let be."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.reset(session))
 
 
@@ -234,9 +255,10 @@ async def reset_breaker(session_id: OfPath, parts: Use) -> Response:
     summary="Rest the browser and keep the link",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
 )
-async def disconnect(session_id: OfPath, parts: Use) -> Response:
+@needs("manage")
+async def disconnect(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Stop a session; it is not brought back by itself."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.disconnect(session))
 
 
@@ -245,9 +267,10 @@ async def disconnect(session_id: OfPath, parts: Use) -> Response:
     summary="Unlink from the phone and delete the profile",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
 )
-async def logout(session_id: OfPath, parts: Use) -> Response:
+@needs("manage")
+async def logout(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Log a session out."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.logout(session))
 
 
@@ -256,14 +279,15 @@ async def logout(session_id: OfPath, parts: Use) -> Response:
     summary="Log out, and forget the session and all that belongs to it",
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 429, 503),
 )
-async def delete(session_id: OfPath, parts: Use) -> Response:
+@needs("manage")
+async def delete(session_id: OfPath, parts: Use, caller: Who) -> Response:
     """Delete a session."""
-    session = await _session(parts, session_id)
+    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.delete(session))
 
 
-async def _session(parts: Parts, session_id: str) -> SessionId:
-    view = await parts.directory.by_id(session_id)
+async def _session(parts: Parts, session_id: str, caller: Caller) -> SessionId:
+    view = await parts.directory.by_id(session_id, caller)
     return SessionId(view.user, view.bot)
 
 

@@ -23,10 +23,12 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.access import where
 from gateway.answers import now
-from gateway.auth import Caller, Keys, key_of
+from gateway.auth import key_of
 from gateway.broker import BrokerAway
+from gateway.callers import Caller
 from gateway.feed import Feed
 from gateway.frames import Frame
+from gateway.keyring import Keyring
 from gateway.line import Line, Over, TooSlow
 from gateway.packets import TextPacket
 from gateway.problems import Problem, broker_away, read_models_away
@@ -66,9 +68,9 @@ class _Client:
 class SocketIO:
     """The door, as an ASGI application."""
 
-    def __init__(self, feed: Feed, keys: Keys) -> None:
+    def __init__(self, feed: Feed, keyring: Keyring) -> None:
         self._feed = feed
-        self._keys = keys
+        self._keyring = keyring
         self._clients: dict[str, _Client] = {}
         quiet: Any = logging.getLogger("gateway.socketio")
         # At its level for information the library logs payloads, codes and keys among them.
@@ -137,7 +139,9 @@ class SocketIO:
         key = shown or (token if isinstance(token, str) else "") or key_of(scope)
         if not key:
             raise Problem(401, "no_key", "An API key is needed: send it as auth.token.")
-        return await self._keys.caller(key)
+        caller = await self._keyring.caller(key)
+        caller.require("read")
+        return caller
 
     async def _disconnect(self, sid: str, _: str = "") -> None:
         client = self._clients.pop(sid, None)

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import watch
 from gateway.answers import errors
-from gateway.auth import Caller
+from gateway.callers import Who, needs
 from gateway.feed import View
 from gateway.frames import Frame
 from gateway.parts import Use
@@ -62,9 +62,9 @@ ASKED = [
     responses={200: STREAM} | errors(400, 503),
     openapi_extra={"parameters": ASKED},
 )
-async def door(request: Request, parts: Use) -> Response:
+@needs("read")
+async def door(request: Request, parts: Use, caller: Who) -> Response:
     """Give each frame as one event: its name, its JSON, and its position as the id."""
-    caller: Caller = request.state.caller
     wanted, since = watch.from_query(request.query_params, caller)
     # After a reconnect the address still says where the client began, the
     # header where it was.

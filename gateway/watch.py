@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from starlette.datastructures import QueryParams
 
-from gateway.auth import Caller
+from gateway.callers import Caller
 from gateway.frames import Frame
 from gateway.ids import JOINED_RULE, is_joined
 from gateway.problems import Problem

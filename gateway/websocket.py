@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from gateway import watch
-from gateway.auth import Caller
 from gateway.broker import BrokerAway
+from gateway.callers import caller_of, needs
 from gateway.feed import View
 from gateway.frames import Frame
 from gateway.parts import parts_of
@@ -24,10 +24,11 @@ RESTART = 1012
 
 
 @router.websocket("/ws")
+@needs("read")
 async def door(socket: WebSocket) -> None:
     """Give each frame as one JSON text; what the client says is not read."""
     parts = parts_of(socket)
-    caller: Caller = socket.scope["state"]["caller"]
+    caller = caller_of(socket)
     try:
         view = await parts.feed.open(*watch.from_query(socket.query_params, caller))
     except Problem as problem:

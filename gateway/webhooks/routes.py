@@ -8,11 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Path, Query
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
-from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from gateway.answers import SECRET, Answer, answer, errors
-from gateway.auth import Caller
+from gateway.callers import Who, needs
 from gateway.ids import Id, SessionKey
 from gateway.parts import Use
 from gateway.problems import Problem
@@ -159,12 +158,6 @@ class DrivenAnswer(Answer):
     results: list[DrivenDTO]
 
 
-def _caller(connection: HTTPConnection) -> Caller:
-    caller: Caller = connection.scope["state"]["caller"]
-    return caller
-
-
-Who = Annotated[Caller, Depends(_caller)]
 Whose = Annotated[
     Id | None, Query(alias="userId", description="For admin keys: whose webhook; none: an admin's.")
 ]
@@ -175,9 +168,7 @@ def _called(
     name: Annotated[Id, Path(description="Letters, digits, _ and -.")],
     user: Whose = None,
 ) -> Name:
-    if caller.user is not None and user not in {None, caller.user}:
-        raise Problem(403, "not_yours", "This key belongs to another user than the one named.")
-    return Name(user if user is not None else caller.user, name)
+    return Name(caller.whose(user), name)
 
 
 Called = Annotated[Name, Depends(_called)]
@@ -193,6 +184,7 @@ _EXAMPLE: dict[str, Any] = {
     summary="Have events posted to a URL",
     responses={200: {"model": WebhookAnswer}} | errors(400, 409, 503),
 )
+@needs("manage")
 async def put(
     called: Called, body: Annotated[WebhookBody, Body(examples=[_EXAMPLE])], parts: Use
 ) -> Response:
@@ -219,12 +211,11 @@ async def put(
 @router.get(
     "", summary="List endpoints", responses={200: {"model": WebhooksAnswer}} | errors(400, 503)
 )
+@needs("read")
 async def listing(caller: Who, parts: Use, user: Whose = None) -> Response:
     """List a user's endpoints; for an admin key, everyone's."""
     register = parts.webhooks.register
-    if caller.user is not None and user not in {None, caller.user}:
-        raise Problem(403, "not_yours", "This key belongs to another user than the one named.")
-    whose = user if user is not None else caller.user
+    whose = caller.whose(user)
     found = await register.every() if whose is None else await register.of(whose)
     shown = [_shown(endpoint, await parts.webhooks.progress(endpoint)) for endpoint in found]
     return answer(WebhooksAnswer(webhooks=shown, total=len(shown)))
@@ -235,6 +226,7 @@ async def listing(caller: Who, parts: Use, user: Whose = None) -> Response:
     summary="Show an endpoint",
     responses={200: {"model": WebhookAnswer}} | errors(400, 404, 503),
 )
+@needs("read")
 async def show(called: Called, parts: Use) -> Response:
     """Show an endpoint, how far it is, and which sessions it does not take."""
     endpoint = await parts.webhooks.register.get(called)
@@ -246,6 +238,7 @@ async def show(called: Called, parts: Use) -> Response:
     summary="Forget an endpoint and its dead letters",
     responses={200: {"model": Answer}} | errors(400, 404, 503),
 )
+@needs("manage")
 async def delete(called: Called, parts: Use) -> Response:
     """Forget an endpoint. What it was to get is not posted any more."""
     endpoint = await parts.webhooks.register.delete(called)
@@ -260,6 +253,7 @@ async def delete(called: Called, parts: Use) -> Response:
     summary="What became of events lately",
     responses={200: {"model": DeliveriesAnswer}} | errors(400, 404, 503),
 )
+@needs("read")
 async def deliveries(called: Called, parts: Use) -> Response:
     """Show the last deliveries, the newest first; they are recorded twice a second."""
     endpoint = await parts.webhooks.register.get(called)
@@ -288,6 +282,7 @@ async def deliveries(called: Called, parts: Use) -> Response:
     summary="List dead letters",
     responses={200: {"model": LettersAnswer}} | errors(400, 404, 503),
 )
+@needs("read")
 async def dead(
     called: Called, parts: Use, limit: Annotated[int, Query(ge=1, le=1_000)] = 100
 ) -> Response:
@@ -303,6 +298,7 @@ async def dead(
     summary="Deliver all dead letters again",
     responses={200: {"model": DrivenAnswer}} | errors(400, 404, 503),
 )
+@needs("manage")
 async def redrive_all(called: Called, parts: Use) -> Response:
     """Deliver in the order of the events, for up to 25 s; a session stops at its first failure.
 
@@ -318,6 +314,7 @@ async def redrive_all(called: Called, parts: Use) -> Response:
     summary="Deliver one dead letter again",
     responses={200: {"model": DrivenAnswer}} | errors(400, 404, 503),
 )
+@needs("manage")
 async def redrive_one(called: Called, number: Number, parts: Use) -> Response:
     """Deliver one event again, whatever the order."""
     endpoint = await parts.webhooks.register.get(called)
@@ -332,6 +329,7 @@ async def redrive_one(called: Called, number: Number, parts: Use) -> Response:
     summary="Throw all dead letters away",
     responses={200: {"model": Answer}} | errors(400, 404, 503),
 )
+@needs("manage")
 async def discard_all(called: Called, parts: Use) -> Response:
     """Throw away what is there now."""
     endpoint = await parts.webhooks.register.get(called)
@@ -345,6 +343,7 @@ async def discard_all(called: Called, parts: Use) -> Response:
     summary="Throw a dead letter away",
     responses={200: {"model": Answer}} | errors(400, 404, 503),
 )
+@needs("manage")
 async def discard(called: Called, number: Number, parts: Use) -> Response:
     """Throw one away."""
     endpoint = await parts.webhooks.register.get(called)

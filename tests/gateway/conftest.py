@@ -17,6 +17,7 @@ from events.connection import connect
 from events.settings import Settings
 from events.streams import declare
 from gateway.app import create_app
+from gateway.callers import SCOPES, Scope
 from gateway.server import Server
 from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
@@ -80,6 +81,15 @@ async def until_ready(running: Running) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the gateway never connected")
+
+
+async def key_for(http: httpx.AsyncClient, user: str | None, *scopes: Scope) -> str:
+    """Make a key; of an admin if there is no user, with every scope if none is named."""
+    body = {"name": "test", "userId": user, "scopes": sorted(scopes or SCOPES)}
+    answer = await http.post("/api/keys", json=body)
+    assert answer.status_code == 200, answer.text
+    secret: str = answer.json()["key"]
+    return secret
 
 
 @pytest.fixture

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import httpx
-import pytest
 
 from events.breaker import BreakerState
 from events.clock import utc_now
 from events.session_events import OperationsPaused, Reset
 from events.subjects import SessionId
-from gateway.auth import Auth, Caller
 from gateway.wire import instant
 from projections.views import BreakerView, NodeView
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import key_for
 from tests.gateway.node import IN_A_MINUTE, ScriptedNode
 from tests.gateway.reads import FakeReads
 
@@ -66,14 +64,17 @@ async def test_health_statistics_and_metrics_count_what_the_list_shows(
     assert [f'wa_breakers{{state="{word}"}} 1.0' in numbers for word in counted] == [True] * 3
 
 
-async def test_the_list_is_for_an_admin_key(
-    running: Running, monkeypatch: pytest.MonkeyPatch
+async def test_a_users_key_is_shown_the_breakers_of_that_users_sessions(
+    http: httpx.AsyncClient, node: ScriptedNode, reads: FakeReads
 ) -> None:
-    monkeypatch.setattr(Auth, "caller", lambda *_: Caller(user="user"))
+    await node.suspended(ONE)
+    await node.ready(SessionId("another", "bot"))
+    reads.pools = [NodeView(node="n1", launches=BreakerView(), position=1)]
+    key = await key_for(http, ONE.user)
 
-    answer = await running.http.get("/api/breakers")
+    body = (await http.get("/api/breakers", headers={"x-api-key": key})).json()
 
-    assert (answer.status_code, answer.json()["reason"]) == (403, "admin_only")
+    assert {breaker["sessionId"] for breaker in body["breakers"]} == {ONE.joined}
 
 
 async def test_a_suspended_session_is_started_at_once_when_its_breaker_is_reset(

@@ -17,7 +17,7 @@ WORKERS ?= 2
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test check lint format types imports faults setup setup-test clean distclean
+.PHONY: help demo up doctor test check lint format types imports faults soak cycles figures setup setup-test clean distclean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,15 @@ format: setup-test ## Mend the style
 
 faults: setup-test ## Kill everything, again and again; nothing may be lost or doubled (EXPERIMENT=name SEED=n)
 	@$(PYTHON) -m tests.faults $(if $(EXPERIMENT),--experiment $(EXPERIMENT)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+soak: setup-test ## Steady traffic with real browsers; memory must stay flat (DURATION=30m SESSIONS=10)
+	@$(PYTHON) -m tests.faults.soak $(if $(DURATION),--duration $(DURATION)) $(if $(SESSIONS),--sessions $(SESSIONS)) $(ARGS)
+
+cycles: setup-test ## Start and stop a session again and again; nothing may be left (REAL=200 FAKE=1000)
+	@$(PYTHON) -m tests.faults.cycles $(if $(REAL),--real $(REAL)) $(if $(FAKE),--fake $(FAKE)) $(ARGS)
+
+figures: setup-test ## How long it takes when something breaks: killed, frozen, never ready, all at once
+	@$(PYTHON) -m tests.faults.figures $(if $(SESSIONS),--sessions $(SESSIONS)) $(ARGS)
 
 setup:
 	@python3 deploy/setup.py run

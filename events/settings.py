@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     start_timeout: float = Field(60, gt=0, description="Until a start shows a code or is linked.")
     sync_timeout: float = Field(120, gt=0, description="From linked to ready.")
     offline_timeout: float = Field(60, gt=0, description="How long WhatsApp may be away.")
-    probe_interval: float = Field(10, gt=0, description="Between liveness probes of a page.")
+    probe_interval: float = Field(5, gt=0, description="Between liveness probes of a page.")
     probe_timeout: float = Field(5, gt=0, description="Until a probe of a page has failed.")
     backoff_first: float = Field(1, gt=0, description="Delay before the first new attempt.")
     backoff_max: float = Field(30, gt=0, description="Longest delay between attempts.")

@@ -1,6 +1,7 @@
 """API keys: made, found, revoked. Kept in a bucket, watched in memory.
 
-A request is answered from memory, so a valid key stays one while NATS is away. A
+A request is answered from memory, so a valid key stays one while NATS is away (and so,
+then, does one that was revoked elsewhere meanwhile). A
 key that memory does not hold is looked for in the bucket before it is refused, and
 while the bucket cannot be asked the answer is 503: 401 would tell a client to throw
 a good key away. What can never have been a key of ours is refused at once.

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
+from gateway.cli import keys as keeping
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
 from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, find
@@ -226,6 +227,39 @@ def send(
     else:
         told = answer.get("commandId")
         out.print(f"{answer.get('status')}: {told} (it goes out when the session is ready)")
+
+
+keys = typer.Typer(help="API keys: of admins, and of users.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is, for people.")],
+    user: Annotated[
+        str | None, typer.Option(help="The user it belongs to; without one it is an admin's.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, send or manage; repeatable. Else all three.")
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="Worth nothing after as many days.")] = None,
+) -> None:
+    """Make a key and show it, once."""
+    out.print(keeping.create(_service(), name, user, scope, days))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys; the first admin key, which is in no list, is not among them."""
+    out.print(keeping.table(_service()))
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `wa keys list` shows it.")],
+) -> None:
+    """Make a key worth nothing."""
+    out.print(f"revoked: {keeping.revoke(_service(), key_id)}")
 
 
 @app.command()

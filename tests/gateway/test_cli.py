@@ -101,6 +101,21 @@ async def test_a_text_is_sent(wa: Wa, node: ScriptedNode) -> None:
     assert node.sends == {"once": 1}
 
 
+async def test_a_key_is_made_listed_and_revoked(
+    wa: Wa, running: Running, node: ScriptedNode
+) -> None:
+    key = (await wa("keys", "create", "desk", "--user", "ann", "--scope", "read")).output.strip()
+    listed = (await wa("keys", "list")).output
+    opened = await running.http.get("/openapi.json", headers={"x-api-key": key})
+    revoked = await wa("keys", "revoke", key.split("_")[1])
+    closed = await running.http.get("/openapi.json", headers={"x-api-key": key})
+
+    assert [word in listed for word in ("desk", "ann", "read", "send")] == [True] * 3 + [False]
+    assert key not in listed
+    assert revoked.output == "revoked: desk\n"
+    assert (opened.status_code, closed.status_code) == (200, 401)
+
+
 async def test_a_refusal_is_told_in_words(wa: Wa, node: ScriptedNode) -> None:
     await node.ready(ONE)
 

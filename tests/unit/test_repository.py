@@ -314,7 +314,9 @@ def test_every_target_that_the_readme_names_is_there() -> None:
     assert named - targets == set()
 
 
-@pytest.mark.parametrize("target", ["help", "demo", "up", "test", "faults"])
+@pytest.mark.parametrize(
+    "target", ["help", "demo", "up", "test", "faults", "soak", "cycles", "figures"]
+)
 def test_a_dry_run_of_a_target_does_nothing(target: str, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
 

@@ -27,6 +27,13 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.profiles == Path("data/live/profiles")
 
 
+def test_a_frozen_page_is_noticed_within_fifteen_seconds() -> None:
+    settings = load()
+
+    # At worst it freezes when it has just answered.
+    assert settings.probe_interval + settings.probe_timeout < 15
+
+
 SANDBOXES = """
 https://127.0.0.1:8443           yes
 https://127.0.0.1:8443/          yes

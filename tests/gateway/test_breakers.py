@@ -61,7 +61,9 @@ async def test_health_statistics_and_metrics_count_what_the_list_shows(
     check = (await http.get("/health")).json()["checks"]["circuitBreakers"]
     assert (check["healthy"], check["metrics"]) == (False, counted)
     numbers = (await http.get("/metrics")).text
-    assert [f'wa_breakers{{state="{word}"}} 1.0' in numbers for word in counted] == [True] * 3
+    kinds = {"closed": "page", "open": "session", "half_open": "node"}
+    lines = [f'wa_breakers{{breaker="{kind}",state="{word}"}} 1.0' for word, kind in kinds.items()]
+    assert [line in numbers for line in lines] == [True] * 3
 
 
 async def test_a_users_key_is_shown_the_breakers_of_that_users_sessions(

@@ -82,6 +82,7 @@ async def send(
 async def send_through(
     session_id: Annotated[SessionKey, Path(alias="id")],
     body: Annotated[MessageBody, Body(examples=[_EXAMPLE])],
+    *,
     parts: Use,
     caller: Who,
     spend: Spend,

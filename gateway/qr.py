@@ -41,6 +41,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 async def by_pair(
     user_id: Annotated[Id, Path(alias="userId")],
     plubot_id: Annotated[Id, Path(alias="plubotId")],
+    *,
     parts: Use,
     caller: Who,
     spend: Spend,

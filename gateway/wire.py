@@ -85,6 +85,7 @@ def _message(value: object) -> str:
 # What the document says of them; the rules themselves are above.
 _Recipient = Annotated[str, StringConstraints(pattern=recipients.PATTERN)]
 _Number = Annotated[int, Field(ge=10**6, lt=10**15)]
+_Digits = Annotated[str, StringConstraints(pattern=r"^\+?[1-9]([ .-]*[0-9]){6,14}$")]
 _Words = Annotated[str, StringConstraints(pattern=r"\S", max_length=LONGEST_MESSAGE)]
 
 To = Annotated[
@@ -94,7 +95,7 @@ To = Annotated[
 ]
 Phone = Annotated[
     str,
-    BeforeValidator(_phone, json_schema_input_type=str | int),
+    BeforeValidator(_phone, json_schema_input_type=_Digits | _Number),
     Field(description=f"The phone to link: {recipients.NUMBER_RULE}.", examples=["491701234567"]),
 ]
 Text = Annotated[

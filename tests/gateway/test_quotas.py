@@ -13,7 +13,7 @@ import pytest
 from events.clock import utc_now
 from events.message import Sent
 from events.subjects import SessionId
-from gateway import quotas, windows
+from gateway import codes, quotas, windows
 from gateway.quotas import family_of
 from tests.gateway.conftest import Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode, received
@@ -185,8 +185,9 @@ async def test_what_only_shows_or_ends_is_not_limited(
 
 
 async def test_reading_a_code_is_free_and_a_new_one_is_not(
-    limited: Running, node: ScriptedNode
+    limited: Running, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(codes, "WAIT", 0.3)
     started = await limited.http.get("/api/qr/user/one")
     read = [await limited.http.get(f"/api/qr/user{dash}one") for dash in "/-/-/-"]
     fresh = [

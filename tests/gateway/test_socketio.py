@@ -22,6 +22,12 @@ from tests.gateway.test_websocket import ONE, TWO
 TRANSPORTS = ["websocket", "polling"]
 
 
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Until then a refused client's poll holds up the end of the gateway.
+    monkeypatch.setattr(door, "NAMELESS", 1)
+
+
 class Client:
     """A client that keeps what it is told, in order."""
 

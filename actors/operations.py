@@ -8,9 +8,10 @@ once; then one call is let through to find out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from events import session_events as e
-from events.breaker import Breaker, BreakerState
+from events.breaker import Breaker, BreakerState, Try
 from events.clock import Clock
 
 OperationsEvent = e.OperationsPaused | e.OperationsProbed | e.OperationsResumed
@@ -27,31 +28,31 @@ class Operations:
         self._clock, self._record = clock, record
 
     def renew(self) -> None:
-        """Forget everything: a new page."""
-        self._breaker = self._fresh
+        """Forget everything: a new page. Calls into the one before do not count for it."""
+        self._breaker = replace(self._fresh, openings=self._breaker.openings + 1)
 
-    def admit(self) -> bool:
-        """Ask whether a call may be made now."""
-        admitted, after = self._breaker.admit(self._clock.now())
+    def admit(self) -> Try | None:
+        """Ask whether a call may be made now; what is granted is given back with its outcome."""
+        granted, after = self._breaker.admit(self._clock.now())
         self._become(after)
-        return admitted
+        return granted
 
     @property
     def retry_in(self) -> float:
         """Seconds until the next call has a chance."""
         return max(1.0, self._breaker.retry_in(self._clock.now()))
 
-    def worked(self) -> None:
+    def worked(self, tried: Try) -> None:
         """Note that the page did what it was asked, or gave a sound no."""
-        self._become(self._breaker.succeeded())
+        self._become(self._breaker.succeeded(tried))
 
-    def failed(self) -> None:
+    def failed(self, tried: Try) -> None:
         """Note that the page did not do it and gave no reason."""
-        self._become(self._breaker.failed(self._clock.now()))
+        self._become(self._breaker.failed(tried, self._clock.now()))
 
-    def ended(self) -> None:
+    def ended(self, tried: Try) -> None:
         """Note that a call ended without telling anything, with its page for one."""
-        self._become(self._breaker.abandoned())
+        self._become(self._breaker.abandoned(tried))
 
     def _become(self, after: Breaker) -> None:
         before, self._breaker = self._breaker, after

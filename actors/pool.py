@@ -28,6 +28,7 @@ from actors.pool_messages import (
     Grant,
     Halt,
     Lost,
+    Outdated,
     PoolMessage,
     Revive,
     SlotDone,
@@ -37,11 +38,12 @@ from actors.pool_messages import (
 )
 from actors.roster import Roster
 from actors.session import SessionActor
+from actors.sightings import OUTDATED
 from events import codec, live, subjects
 from events import session as rules
 from events import session_events as e
 from events.backoff import Backoff
-from events.breaker import Breaker, BreakerState
+from events.breaker import Breaker, BreakerState, Try
 from events.log import Conflict, Guard, LogAway, LogError, Unknown
 from events.pool import (
     Create,
@@ -82,7 +84,7 @@ class PoolActor(pykka.ThreadingActor):
         self._actors: dict[SessionId, pykka.ActorRef[SessionActor]] = {}
         self._deaths: dict[SessionId, int] = {}
         self._reviving: set[SessionId] = set()
-        self._holding: set[SessionId] = set()
+        self._holding: dict[SessionId, Try] = {}
         self._queue: deque[SessionId] = deque()
         self._creates: Inbox | None = None
         self._tail = 0
@@ -91,6 +93,7 @@ class PoolActor(pykka.ThreadingActor):
             settings.node_breaker_failures, settings.node_breaker_reset
         )
         self._failing: set[SessionId] = set()
+        self._outdated = False
         self._revival = Backoff(settings.backoff_first, settings.backoff_max)
         self._log = structlog.get_logger()
 
@@ -122,6 +125,8 @@ class PoolActor(pykka.ThreadingActor):
             case SlotDone(session, started, reason):
                 self._launched(session, started, reason)
                 self._slot_done(session)
+            case Outdated():
+                self._outdated = True
             case Grant():
                 self._grant()
             case Died(session):
@@ -334,7 +339,10 @@ class PoolActor(pykka.ThreadingActor):
         self._grant()
 
     def _slot_done(self, session: SessionId) -> None:
-        self._holding.discard(session)
+        tried = self._holding.pop(session, None)
+        if tried is not None:
+            # Where its outcome was told before, the breaker has gone on and this changes nothing.
+            self._launches = self._launches.abandoned(tried)
         if session in self._queue and not self._is_alive(session):
             self._queue.remove(session)
         self._grant()
@@ -345,10 +353,11 @@ class PoolActor(pykka.ThreadingActor):
             if not self._is_alive(session):
                 self._queue.popleft()
                 continue
-            if not self._has_memory() or not self._admit(session):
+            granted = self._admit(session) if self._has_memory() else None
+            if granted is None:
                 break
             self._queue.popleft()
-            self._holding.add(session)
+            self._holding[session] = granted
             tell(self._actors[session], to_session.SlotFree())
         for position, session in enumerate(self._queue, 1):
             self._notice(session, live.QueuePosition(position=position))
@@ -361,10 +370,10 @@ class PoolActor(pykka.ThreadingActor):
         self._later(SWEEP, Grant())
         return False
 
-    def _admit(self, session: SessionId) -> bool:
+    def _admit(self, session: SessionId) -> Try | None:
         """Ask the launch breaker: when every start fails, only one probe is made at a time."""
         before = self._launches
-        admitted, self._launches = before.admit(self._parts.clock.now())
+        granted, self._launches = before.admit(self._parts.clock.now())
         if self._launches.state is BreakerState.HALF_OPEN and before.state is BreakerState.OPEN:
             probed = LaunchesProbed(
                 session=str(session),
@@ -372,27 +381,28 @@ class PoolActor(pykka.ThreadingActor):
                 failures=self._launches.failures,
             )
             self._record(probed, None)
-        return admitted
+        return granted
 
     def _launched(self, session: SessionId, started: bool | None, reason: str | None) -> None:
         """Learn from how a start ended. One session that fails again and again is its own."""
-        before, now = self._launches, self._parts.clock.now()
-        match started:
-            case True:
-                self._failing.clear()
-                self._launches = before.succeeded()
-            case False if before.state is not BreakerState.CLOSED:
-                self._launches = before.failed(now)
-            case False if session not in self._failing or reason == "deprecated_version":
-                self._failing.add(session)
-                # Every session gets the same page, so one reload is all the proof it takes.
-                again = reason == "deprecated_version" and before.failures > 0
-                most = max(before.failures, before.threshold - 1)
-                self._launches = (replace(before, failures=most) if again else before).failed(now)
-            case False:
+        tried, before = self._holding.get(session), self._launches
+        if tried is None or started is None or not before.counts(tried):
+            return
+        if started:
+            self._failing.clear()
+            self._outdated = False
+            self._launches = before.succeeded(tried)
+        else:
+            rejected = reason == OUTDATED
+            if session in self._failing and before.state is BreakerState.CLOSED and not rejected:
                 return
-            case None:
-                self._launches = before.abandoned()
+            self._failing.add(session)
+            if rejected and self._outdated:
+                # Every session gets the same page, so one reload is all the proof it takes.
+                enough = max(before.failures, before.threshold - 1)
+                self._launches = replace(before, failures=enough)
+            self._outdated = self._outdated or rejected
+            self._launches = self._launches.failed(tried, self._parts.clock.now())
         self._tell_launches(before, reason)
 
     def _tell_launches(self, before: Breaker, reason: str | None) -> None:
@@ -421,6 +431,7 @@ class PoolActor(pykka.ThreadingActor):
         for session in list(self._actors):
             if not self._is_alive(session):
                 self._log.warning("pool.found_dead", session=str(session))
+                self._slot_done(session)
                 self._revive_later(session)
         self._parts.loop.run(
             self._parts.wire.waiting(),

@@ -37,6 +37,11 @@ class SlotDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Outdated:
+    """WhatsApp refused the version of a page that was long up; a reload may bring a newer one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """Look again whether a browser may be launched."""
 
@@ -91,6 +96,7 @@ PoolMessage = (
     | CreateCame
     | WantSlot
     | SlotDone
+    | Outdated
     | Grant
     | Died
     | Lost

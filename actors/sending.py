@@ -28,6 +28,7 @@ from actors.inbox import Delivered
 from actors.pace import Pace
 from actors.recorder import Recorder
 from events import codec
+from events.breaker import Try
 from events.clock import Clock, epoch
 from events.content import Deletion, Media, Reaction
 from events.media import MediaAway, MediaGone, MediaStore
@@ -51,6 +52,7 @@ class Tried:
 
     send: Send
     delivered: Delivered
+    call: Try
     outcome: MessageSeen | BrowserError | None
 
 

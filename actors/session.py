@@ -46,10 +46,11 @@ from actors.session_messages import (
     Unlinking,
     Weighed,
 )
-from actors.sightings import fact_of, failure_of
+from actors.sightings import OUTDATED, fact_of, failure_of
 from actors.timers import Rang, Timers
 from events import codec, live
 from events import session_events as e
+from events.breaker import Try
 from events.log import Conflict
 from events.message import Send
 from events.session import WITH_BROWSER, State
@@ -176,8 +177,8 @@ class SessionActor(pykka.ThreadingActor):
                 self._receiver.kept(wa_id, kept)
             case Weighed(life, cost) if life == self._life.number:
                 self._weighed(cost)
-            case Replied(life, page_works) if life == self._life.number:
-                self._replied(page_works)
+            case Replied(life, call, page_works) if life == self._life.number:
+                self._replied(call, page_works)
             case Unlinking(command, delivered, error):
                 self._unlinked(command, delivered, error)
             case Rang(name, _) if self._timers.is_current(message):
@@ -265,6 +266,8 @@ class SessionActor(pykka.ThreadingActor):
                 self._close_browser()
                 if isinstance(event, e.LoggedOut):
                     self._life.forget()
+                if isinstance(event, e.Crashed) and event.reason == OUTDATED and not self._slot:
+                    self._pool(to_pool.Outdated())
             case e.Removed():
                 self._remove()
             case _:
@@ -551,13 +554,14 @@ class SessionActor(pykka.ThreadingActor):
         if browser is None:
             delivered.receipt.later(RETRY)
             return
-        if not self._operations.admit():
+        call = self._operations.admit()
+        if call is None:
             delivered.receipt.later(self._operations.retry_in)
             return
         self._in_flight += 1
         self._parts.loop.run(
             try_in_page(browser, send, wa_id, look_up, self._parts.media),
-            then=lambda outcome: self._tell_me(Tried(send, delivered, outcome)),
+            then=lambda outcome: self._tell_me(Tried(send, delivered, call, outcome)),
             failed=lambda _: delivered.receipt.later(RETRY),
         )
 
@@ -605,18 +609,19 @@ class SessionActor(pykka.ThreadingActor):
                 codec.answer_error("not_ready", f"the session is {self._recorder.state.word}", 409)
             )
             return
-        if not self._operations.admit():
+        call = self._operations.admit()
+        if call is None:
             asked.reply(codec.answer_error("breaker_open", "calls into the page fail", 503))
             return
         life = self._life.number
 
         def replied(reply: Reply) -> None:
             asked.reply(reply.raw)
-            self._tell_me(Replied(life, reply.page_works))
+            self._tell_me(Replied(life, call, reply.page_works))
 
         def failed(_: Exception) -> None:
             asked.reply(codec.answer_error("failed", "no answer", 503))
-            self._tell_me(Replied(life, page_works=False))
+            self._tell_me(Replied(life, call, page_works=False))
 
         self._parts.loop.run(
             answer(browser, asked, self._keeper, self._recorder.state.typed_until),
@@ -630,20 +635,20 @@ class SessionActor(pykka.ThreadingActor):
         self._in_flight = max(0, self._in_flight - 1)
         match tried.outcome:
             case b.PageGone() | b.PageReloaded() | StoreAway():
-                self._operations.ended()
+                self._operations.ended(tried.call)
             case b.NotSent() | b.MessageSeen() | None:
-                self._operations.worked()
+                self._operations.worked(tried.call)
             case b.BrowserError():
-                self._operations.failed()
+                self._operations.failed(tried.call)
 
-    def _replied(self, page_works: bool | None) -> None:
+    def _replied(self, call: Try, page_works: bool | None) -> None:
         match page_works:
             case True:
-                self._operations.worked()
+                self._operations.worked(call)
             case False:
-                self._operations.failed()
+                self._operations.failed(call)
             case None:
-                self._operations.ended()
+                self._operations.ended(call)
 
     def _record_operations(self, event: OperationsEvent) -> None:
         if self._recorder.state.state is S.READY:

@@ -10,6 +10,7 @@ from actors.memory import Cost
 from actors.sending import Tried
 from actors.timers import Rang
 from events import session_events as e
+from events.breaker import Try
 from events.content import Kept
 from events.session_events import SessionCommand
 
@@ -75,6 +76,7 @@ class Replied:
     """A question was answered; whether the page did its part is news for the breaker."""
 
     life: int
+    call: Try
     page_works: bool | None
 
 

@@ -17,6 +17,9 @@ from events.session_rules import (
 
 BLOCKED = frozenset({"TOS_BLOCK", "SMB_TOS_BLOCK"})
 AWAY = frozenset({"TIMEOUT", "OPENING"})
+OUTDATED = "deprecated_version"
+"""The reason of a failure where WhatsApp takes no page of this version."""
+
 PAIRED = frozenset({State.AUTHENTICATED, State.READY, State.OFFLINE})
 
 
@@ -28,7 +31,7 @@ def fact_of(status: b.PageStatus, session: Session) -> Fact | None:
     if word == "CONFLICT" or status.mode == "CONFLICT":
         return Conflicted()
     if word == "DEPRECATED_VERSION":
-        return Failure("deprecated_version", "WhatsApp refuses this version of its page")
+        return Failure(OUTDATED, "WhatsApp refuses this version of its page")
     if word == "PROXYBLOCK":
         return Failure("proxy_blocked", "WhatsApp refuses this network")
     if word == "UNPAIRED" and session.state in PAIRED:

@@ -11,15 +11,10 @@ import pytest
 
 from actors.session import SessionActor
 from events import session_events as e
-from events.live import Refused
 from events.message import Send
 from events.pool import Create
 from events.subjects import SessionId
-from tests.actors.world import World, a_world
-
-
-def refusals(world: World) -> list[Refused]:
-    return [notice for _, notice in list(world.wire.notices) if isinstance(notice, Refused)]
+from tests.actors.world import a_world, refusals
 
 
 def test_twenty_creates_of_one_user_give_five_sessions_and_fifteen_refusals(tmp_path: Path) -> None:

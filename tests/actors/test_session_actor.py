@@ -12,13 +12,13 @@ from actors.browser.protocol import LaunchFailed, NoBrowser, Unreachable
 from events import codec, subjects
 from events import session_events as e
 from events.backoff import Backoff
-from events.live import Qr, Refused, Settled
+from events.live import Qr, Settled
 from events.log import Guard
 from events.message import MessageEvent, Sending, Sent
 from events.session import State
 from events.session_rules import QR_GRACE, TYPING_TIME
 from events.subjects import SessionId
-from tests.actors.world import FRIEND, NUMBER, World, a_world
+from tests.actors.world import FRIEND, NUMBER, World, a_world, refusals
 
 ANN = SessionId("ann", "bot")
 FAMILY = subjects.message_family(ANN)
@@ -221,8 +221,8 @@ def test_a_page_that_never_works_is_tried_five_times_then_suspended_then_probed(
     assert [b.data["delay"] for b in world.envelopes(ANN, "backing_off")] == expected
     assert world.state(ANN).error == "net::ERR_NAME_NOT_RESOLVED"
     world.wire.command(ANN, e.Start())
-    world.until(lambda: [n for _, n in world.wire.notices if isinstance(n, Refused)])
-    [refused] = [n for _, n in world.wire.notices if isinstance(n, Refused)]
+    world.until(lambda: refusals(world))
+    [refused] = refusals(world)
     assert refused.status == 503
     assert refused.retry_after == pytest.approx(world.settings.suspend_time, abs=1)
     world.launcher.mend()
@@ -321,7 +321,7 @@ def test_a_log_out_that_nobody_can_confirm_keeps_the_link(world: World) -> None:
 
     world.wire.command(ANN, e.Logout())
 
-    world.until(lambda: [n for _, n in world.wire.notices if isinstance(n, Refused)])
+    world.until(lambda: refusals(world))
     assert world.state(ANN).linked
     assert world.envelopes(ANN, "logged_out") == []
 

@@ -9,9 +9,12 @@ import pytest
 
 from actors.browser.protocol import Unreachable
 from actors.memory import Cost
-from events.live import Refused, Usage
+from actors.session import SessionActor
+from actors.session_messages import SlotFree
+from events.live import Usage
+from events.session import State
 from events.subjects import SessionId
-from tests.actors.world import FRIEND, NUMBER, World, a_world
+from tests.actors.world import FRIEND, NUMBER, World, a_world, refusals
 
 ANN = SessionId("ann", "bot")
 
@@ -54,6 +57,71 @@ def test_sessions_that_all_fail_to_start_trip_the_node_and_only_one_probe_is_mad
     assert pool_events(world)[-1] == "launches_resumed"
 
 
+def test_starts_begun_before_the_node_broke_do_not_end_the_probe_or_break_it_again(
+    tmp_path: Path,
+) -> None:
+    with a_world(tmp_path, start_timeout=60, node_breaker_reset=30) as world:
+        late = [SessionId(f"late{n}", "bot") for n in range(7)]
+        quick = [SessionId(f"quick{n}", "bot") for n in range(5)]
+        for number, session in enumerate([*late, *quick]):
+            world.linked(session, f"1555000{number:04}")
+        starts = world.launcher.starts
+        world.launcher.hold()
+        for session in late:
+            world.browser(session).die()
+        world.until(lambda: world.advance(0.5) or world.launcher.starts == starts + len(late))
+        world.launcher.fail_always(Unreachable("net::ERR_INTERNET_DISCONNECTED"))
+        for session in quick:
+            world.browser(session).die()
+        world.until(lambda: world.advance(0.5) or pool_events(world) == ["launches_paused"])
+        world.launcher.mend()
+        starts = world.launcher.starts
+        world.until(lambda: world.advance(0.5) or world.launcher.starts > starts)
+
+        world.until(
+            lambda: world.advance(0.5) or all(len(world.envelopes(s, "crashed")) > 1 for s in late)
+        )
+        world.advance(0)
+
+        assert [world.envelopes(s, "crashed")[-1].data["reason"] for s in late] == [
+            "start_timeout"
+        ] * len(late)
+        assert pool_events(world) == ["launches_paused", "launches_probed"]
+        assert world.launcher.starts == starts + 1
+        world.launcher.release()
+        world.until(
+            lambda: world.advance(1) or all(world.word(s) == "ready" for s in [*late, *quick])
+        )
+        assert pool_events(world) == ["launches_paused", "launches_probed", "launches_resumed"]
+
+
+def test_a_probe_whose_session_fails_makes_room_for_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [SessionId(f"user{n}", "bot") for n in range(6)]
+    for number, session in enumerate(sessions):
+        world.linked(session, f"1555000{number:04}")
+    world.launcher.fail_always(Unreachable("net::ERR_INTERNET_DISCONNECTED"))
+    for session in sessions:
+        world.browser(session).die()
+    world.until(lambda: world.advance(0.5) or pool_events(world) == ["launches_paused"])
+    receive = SessionActor._receive
+    struck: list[object] = []
+
+    def strike_once(self: SessionActor, message: object) -> None:
+        if isinstance(message, SlotFree) and not struck:
+            struck.append(message)
+            raise RuntimeError("a bug")
+        receive(self, message)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(SessionActor, "_receive", strike_once)
+    world.launcher.mend()
+
+    world.until(lambda: world.advance(1) or all(world.word(s) == "ready" for s in sessions))
+    assert struck
+    assert pool_events(world) == ["launches_paused", "launches_probed", "launches_resumed"]
+
+
 def test_one_session_that_fails_alone_does_not_trip_the_node(world: World) -> None:
     world.launcher.fail_always(Unreachable("net::ERR_CONNECTION_RESET"))
     world.create(ANN)
@@ -64,12 +132,44 @@ def test_one_session_that_fails_alone_does_not_trip_the_node(world: World) -> No
 
 
 def test_a_rejected_version_trips_the_node_after_one_reload(world: World) -> None:
+    bob = SessionId("bob", "bot")
     world.linked(ANN)
+    starts = world.launcher.starts
 
-    world.browser(ANN).become("DEPRECATED_VERSION", "MAIN")
-    world.wait_for(ANN, "crashed")
+    world.whatsapp.rejects_version = True
+    world.browser(ANN).become("DEPRECATED_VERSION", "DEPRECATED_VERSION")
+    world.until(lambda: world.advance(0.5) or pool_events(world))
+    world.create(bob)
+    world.until(lambda: refusals(world))
+    world.advance(world.settings.node_breaker_reset / 2)
 
-    assert world.state(ANN).reason == "deprecated_version"
+    assert [c.data["reason"] for c in world.envelopes(ANN, "crashed")] == ["deprecated_version"] * 2
+    assert world.pool_data("launches_paused")["reason"] == "deprecated_version"
+    assert pool_events(world) == ["launches_paused"]
+    assert world.launcher.starts == starts + 1
+
+
+def test_a_version_that_is_accepted_again_is_found_out_by_one_probe(world: World) -> None:
+    bob = SessionId("bob", "bot")
+    sessions = [world.linked(ANN), world.linked(bob, "15550002222")]
+    world.whatsapp.rejects_version = True
+    for session in sessions:
+        world.browser(session).become("DEPRECATED_VERSION", "DEPRECATED_VERSION")
+    world.until(lambda: world.advance(0.5) or pool_events(world))
+    world.until(
+        lambda: world.advance(0.5) or all(world.state(s).state is State.QUEUED for s in sessions)
+    )
+    starts = world.launcher.starts
+
+    world.whatsapp.rejects_version = False
+    world.launcher.hold()
+    world.until(lambda: world.advance(1) or world.launcher.starts > starts)
+    world.advance(0)
+    assert world.launcher.starts == starts + 1
+    world.launcher.release()
+
+    world.until(lambda: world.advance(1) or all(world.word(s) == "ready" for s in sessions))
+    assert pool_events(world) == ["launches_paused", "launches_probed", "launches_resumed"]
 
 
 def test_creates_are_refused_while_launches_are_paused(world: World) -> None:
@@ -80,8 +180,8 @@ def test_creates_are_refused_while_launches_are_paused(world: World) -> None:
 
     world.create(SessionId("late", "bot"))
 
-    world.until(lambda: [n for _, n in world.wire.notices if isinstance(n, Refused)])
-    [refused] = [n for _, n in world.wire.notices if isinstance(n, Refused)]
+    world.until(lambda: refusals(world))
+    [refused] = refusals(world)
     assert (refused.reason, refused.status) == ("launches_paused", 503)
     assert refused.retry_after == pytest.approx(30, abs=1)
     world.advance(world.settings.node_breaker_reset + 1)

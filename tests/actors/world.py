@@ -19,6 +19,7 @@ from actors.pool import PoolActor
 from actors.pool_messages import Halt
 from events import codec, subjects
 from events.envelope import Envelope
+from events.live import Refused
 from events.message import Send
 from events.pool import Create
 from events.session import WORDS, Session, evolve
@@ -187,6 +188,11 @@ class World:
             with suppress(pykka.ActorDeadError):
                 ref.ask(None, timeout=PATIENCE)
         self.clock.advance(seconds)
+
+
+def refusals(world: World) -> list[Refused]:
+    """Every refusal that was told."""
+    return [notice for _, notice in list(world.wire.notices) if isinstance(notice, Refused)]
 
 
 @contextmanager

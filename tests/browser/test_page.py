@@ -31,6 +31,9 @@ from actors.browser.protocol import (
     StateSeen,
     Unreachable,
 )
+from actors.sightings import fact_of
+from events.session import Session, State
+from events.session_rules import Failure
 from tests.browser.simulated import simulator_url  # noqa: F401  # a fixture
 from tests.browser.test_chromium import alive, until
 from tests.browser.world import (
@@ -193,6 +196,26 @@ async def test_modules_that_never_come_are_visible(world: ChromiumWorld, tmp_pat
     status = await browser.status()
     assert (status.socket, status.mode, status.authenticated) == ("", "", False)
     await browser.close()
+
+
+async def test_a_rejected_version_is_told_by_the_page_that_is_up_and_again_after_one_reload(
+    world: ChromiumWorld,
+) -> None:
+    page = await world.linked()
+    await world.phone.config(min_version="2.3000.2000000000")
+
+    await world.drop(page)
+    up = await page.seen.next(StateSeen, lambda seen: seen.status.socket == "DEPRECATED_VERSION")
+    await page.browser.close()
+    reloaded = await world.start()
+    first = await reloaded.seen.next(StateSeen, lambda seen: seen.status.socket != "OPENING")
+
+    refused = Failure("deprecated_version", "WhatsApp refuses this version of its page")
+    assert fact_of(up.status, Session(state=State.READY, linked=True)) == refused
+    assert fact_of(first.status, Session(state=State.STARTING, linked=True)) == refused
+    await reloaded.browser.close()
+    await world.phone.config(version="2.3000.2000000000")
+    await (await world.start()).seen.ready()
 
 
 # --- the page and its connection -----------------------------------------------------

@@ -147,6 +147,7 @@ class FakeWhatsApp:
         self.lids: dict[str, str] = {}  # phone id -> the LID under which its chat lives
         self.sends: deque[SendOutcome] = deque()  # outcomes of the next sends
         self.slow_sync = False  # a linked page stays SYNCING until `finish_sync()`
+        self.rejects_version = False  # every page that connects is told DEPRECATED_VERSION
         self.qr_ttl = 20.0
         self.pages: list[FakeBrowser] = []
 
@@ -712,7 +713,9 @@ class FakeBrowser:
     def _first_state(self) -> None:
         if self.phase != "up":
             return
-        if self.number is None:
+        if self.whatsapp.rejects_version:
+            self._become("DEPRECATED_VERSION", "DEPRECATED_VERSION")
+        elif self.number is None:
             self._show_qr()
         else:
             self._synchronise()

@@ -40,6 +40,7 @@ from actors.session import OVERLAP
 from events import codec, message, subjects
 from events import session_events as e
 from events import session_rules as r
+from events.breaker import Try
 from events.envelope import Envelope
 from events.log import Conflict, Guard, Unknown
 from events.message import Send, Stage
@@ -448,7 +449,7 @@ class Owners(RuleBasedStateMachine):
             outcome = owner.page.send(call.wa_id, call.send.body, self.clock.now(), how)
         else:
             outcome = owner.page.find(call.wa_id, how)
-        owner.answers.append(Tried(call.send, call.delivered, outcome))
+        owner.answers.append(Tried(call.send, call.delivered, Try(0), outcome))
 
     @precondition(lambda self: any(owner.answers for owner in self.owners))
     @rule(index=which, fault=faults)

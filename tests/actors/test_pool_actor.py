@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pykka
 import pytest
 
 from actors.session import SessionActor
+from actors.session_messages import Message
 from events import session_events as e
+from events.envelope import Envelope
+from events.log import Guard
 from events.message import Send
 from events.pool import Create
 from events.subjects import SessionId
-from tests.actors.world import a_world, refusals
+from tests.actors.world import World, a_world, refusals
+
+ANN, BOB, CID = (SessionId(user, "bot") for user in ("ann", "bob", "cid"))
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[World]:
+    """Two sessions that are ready: what befalls one must not reach the other."""
+    with a_world(tmp_path) as world:
+        world.linked(ANN, "15550001111")
+        world.linked(BOB, "15550002222")
+        yield world
+
+
+def actor_of(session: SessionId) -> pykka.ActorRef[SessionActor]:
+    refs = pykka.ActorRegistry.get_by_class(SessionActor)
+    return next(ref for ref in refs if ref.proxy().identity.get() == session)
+
+
+def answers(world: World, session: SessionId) -> bool:
+    return asyncio.run(world.wire.ask(session, "status")).error is None
 
 
 def test_twenty_creates_of_one_user_give_five_sessions_and_fifteen_refusals(tmp_path: Path) -> None:
@@ -96,61 +120,78 @@ def test_a_create_is_for_the_user_of_its_subject_whatever_it_says_of_itself(
         assert world.envelopes(SessionId("ann", "bot"), "registered") == []
 
 
+def test_an_on_start_that_raises_takes_down_that_session_only(
+    pair: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = SessionActor.on_start
+    failed: list[SessionId] = []
+
+    def fail_once(self: SessionActor) -> None:
+        if self.identity == CID and not failed:
+            failed.append(CID)
+            raise RuntimeError("a bug")
+        start(self)
+
+    monkeypatch.setattr(SessionActor, "on_start", fail_once)
+    pair.create(CID)
+    pair.until(lambda: failed)
+
+    assert answers(pair, BOB)
+    # pykka tells nobody, so the pool has to find it dead.
+    pair.until(lambda: pair.advance(5) or pair.envelopes(CID, "pairing"))
+    assert len(pair.envelopes(BOB, "ready")) == 1
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), asyncio.CancelledError()])
-def test_a_session_that_fails_takes_down_no_other(
-    tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+def test_an_exception_in_a_handler_takes_down_that_session_only(
+    pair: World, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with a_world(tmp_path) as world:
-        ann, bob = SessionId("ann", "bot"), SessionId("bob", "bot")
-        world.linked(ann, "15550001111")
-        world.linked(bob, "15550002222")
-        receive = SessionActor._receive
-        struck: list[object] = []
+    receive = SessionActor._receive
+    struck: list[object] = []
 
-        def strike_once(self: SessionActor, message: object) -> None:
-            if isinstance(message, type(world)) and not struck:
-                struck.append(message)
-                raise error
-            receive(self, message)
+    def strike_once(self: SessionActor, message: Message) -> None:
+        if self.identity == ANN and not struck:
+            struck.append(message)
+            raise error
+        receive(self, message)
 
-        monkeypatch.setattr(SessionActor, "_receive", strike_once)
-        [victim] = [
-            ref
-            for ref in pykka.ActorRegistry.get_by_class(SessionActor)
-            if ref.proxy().identity.get() == ann
-        ]
+    victim = actor_of(ANN)
+    monkeypatch.setattr(SessionActor, "_receive", strike_once)
+    pair.browser(ANN).drop()
 
-        victim.tell(world)
-        assert victim.actor_stopped.wait(10)
-
-        # The pool revives it after a pause, whenever it heard of the end.
-        world.until(lambda: world.advance(5) or len(world.envelopes(ann, "ready")) == 2)
-        assert len(world.envelopes(bob, "ready")) == 1
-        assert world.word(bob) == "ready"
+    assert victim.actor_stopped.wait(10)
+    assert answers(pair, BOB)
+    # The pool revives it after a pause, whenever it heard of the end.
+    pair.until(lambda: pair.advance(5) or len(pair.envelopes(ANN, "ready")) == 2)
+    assert answers(pair, ANN)
+    assert len(pair.envelopes(BOB, "ready")) == 1
 
 
-def test_a_session_that_cannot_start_its_life_takes_down_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cancelled_coroutine_takes_down_that_session_only(
+    pair: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with a_world(tmp_path) as world:
-        ann, bob = SessionId("ann", "bot"), SessionId("bob", "bot")
-        start = SessionActor.on_start
-        failed: list[SessionId] = []
+    append = pair.log.append
+    cancelled: list[str] = []
 
-        def fail_once(self: SessionActor) -> None:
-            if self.identity == ann and not failed:
-                failed.append(ann)
-                raise RuntimeError("a bug")
-            start(self)
+    async def cancel_once(
+        subject: str, event: Envelope, guard: Guard, ttl: float | None = None
+    ) -> int:
+        task = asyncio.current_task()
+        if event.subject == ANN.dotted and not cancelled and task is not None:
+            cancelled.append(subject)
+            task.cancel()
+            await asyncio.sleep(0)
+        return await append(subject, event, guard, ttl)
 
-        monkeypatch.setattr(SessionActor, "on_start", fail_once)
-        world.create(ann)
-        world.until(lambda: failed)
-        world.linked(bob, "15550002222")
+    victim = actor_of(ANN)
+    monkeypatch.setattr(pair.log, "append", cancel_once)
+    pair.browser(ANN).drop()
 
-        # pykka tells nobody, so the pool has to find it dead.
-        world.until(lambda: world.advance(5) or world.envelopes(ann, "pairing"))
-        assert world.word(bob) == "ready"
+    assert victim.actor_stopped.wait(10)
+    assert answers(pair, BOB)
+    pair.until(lambda: pair.advance(5) or len(pair.envelopes(ANN, "ready")) == 2)
+    assert answers(pair, ANN)
+    assert len(pair.envelopes(BOB, "ready")) == 1
 
 
 def test_commands_to_a_session_that_does_not_exist_are_refused_and_buried(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from events.settings import Settings
 from gateway import (
     breakers,
     chats,
+    content,
     docs,
     health,
     keys,
@@ -93,6 +94,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     for router in (
         # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
         chats.router,
+        content.router,
         sessions.router,
         breakers.router,
         qr.router,
@@ -114,7 +116,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     app.add_exception_handler(ReadModelsAway, _answer_problem)
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Idempotency, remembered=Remembered(parts.broker))
-    app.add_middleware(Bodies)
+    app.add_middleware(Bodies, file=settings.media_max_mb * 1_048_576)
     app.add_middleware(Auth, keyring=parts.keyring)
     app.add_middleware(Pages, origins=origins)
     app.add_middleware(Access, instruments=parts.instruments)

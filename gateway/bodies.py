@@ -14,8 +14,9 @@ LARGEST = 1_000_000
 class Bodies:
     """ASGI middleware: counts what comes, whatever Content-Length says."""
 
-    def __init__(self, app: ASGIApp, largest: int = LARGEST) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, largest: int = LARGEST, file: int = 0) -> None:
+        """`file` is what a request that carries a file may hold beyond `largest`, in bytes."""
+        self._app, self._file = app, file
         self._largest = largest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -23,24 +24,27 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         headers = MutableHeaders(scope=scope)
+        carries_file = scope["path"].endswith("/messages/media")
+        largest = self._largest + self._file if carries_file else self._largest
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._largest:
+        if length.isdigit() and int(length) > largest:
             # Unread: the server closes the connection instead of taking it all in.
-            await self._too_large().response()(scope, receive, send)
+            await self._too_large(largest).response()(scope, receive, send)
             return
-        # Everything here speaks JSON; `curl -d` and a bare fetch() say otherwise.
-        headers["content-type"] = "application/json"
+        # All else here speaks JSON; `curl -d` and a bare fetch() say otherwise.
+        if not carries_file:
+            headers["content-type"] = "application/json"
         taken = 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._largest:
-                raise self._too_large()
+            if taken > largest:
+                raise self._too_large(largest)
             return message
 
         await self._app(scope, counted, send)
 
-    def _too_large(self) -> Problem:
-        return Problem(413, "too_large", f"The body is larger than {self._largest:,} bytes.")
+    def _too_large(self, largest: int) -> Problem:
+        return Problem(413, "too_large", f"The body is larger than {largest:,} bytes.")

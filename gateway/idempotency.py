@@ -28,6 +28,7 @@ from events.clock import utc_now
 from gateway.auth import key_of
 from gateway.broker import BrokerAway
 from gateway.problems import Problem, broker_away
+from gateway.quotas import SENDS
 from gateway.remembered import LARGEST, Held, Record, Remembered, Secret, Told
 
 log = structlog.get_logger()
@@ -35,7 +36,6 @@ log = structlog.get_logger()
 LONGEST = 255
 RULE = f"must be 1 to {LONGEST} printable ASCII characters"
 _KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
-_SENDS = re.compile(r"/api/messages/send|/api/sessions/[^/]+/messages")
 PATIENCE = 10.0
 """Seconds that a send waits for the one before it under the same key."""
 
@@ -73,7 +73,7 @@ class Idempotency:
         secret = Secret.of(key_of(scope) or "", route, key)
         body, receive = await _read(scope, receive)
         fingerprint = hashlib.sha256(body).hexdigest()
-        is_send = _SENDS.fullmatch(scope["path"]) is not None
+        is_send = SENDS.fullmatch(scope["path"]) is not None
         begun = await self._begin(secret, fingerprint, wait=is_send)
         if isinstance(begun, _Claim):
             await self._first(begun, is_send, scope, receive, send)

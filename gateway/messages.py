@@ -69,7 +69,7 @@ async def send(
         delivery = await parts.sender.for_user(user, body.to, body.message, once)
     else:
         raise Problem(400, "bad_input", "sessionId is missing; userId would do as well.")
-    sent = _sent(delivery)
+    sent = sent_dto(delivery)
     return answer(SendAnswer(**sent.model_dump()), 200 if delivery.is_sent else 202)
 
 
@@ -92,7 +92,7 @@ async def send_through(
     view = await parts.directory.by_id(session_id, caller)
     await parts.strangers.pay(spend, view.user, [SessionId(view.user, view.bot)], body.to)
     delivery = await parts.sender.through(view, body.to, body.message, once)
-    return answer(SentAnswer(data=_sent(delivery)), 200 if delivery.is_sent else 202)
+    return answer(SentAnswer(data=sent_dto(delivery)), 200 if delivery.is_sent else 202)
 
 
 @router.get(
@@ -121,7 +121,8 @@ async def history(
     return answer(body, headers={"Cache-Control": "no-store"})
 
 
-def _sent(delivery: Delivery) -> Sent:
+def sent_dto(delivery: Delivery) -> Sent:
+    """Show how a send stands."""
     return Sent(
         session_id=delivery.session,
         message_id=delivery.wa_id,

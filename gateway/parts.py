@@ -23,6 +23,7 @@ from gateway.outcomes import Outcomes
 from gateway.quotas import Quotas
 from gateway.sending import Sender
 from gateway.strangers import Strangers
+from gateway.uploads import Uploads
 from gateway.webhooks.cipher import Cipher
 from gateway.webhooks.service import Webhooks
 from gateway.windows import SharedWindows
@@ -44,6 +45,7 @@ class Parts:
     sender: Sender
     asks: Asks
     feed: Feed
+    uploads: Uploads
     browsers: Browsers
     instruments: Instruments
     quotas: Quotas
@@ -85,6 +87,7 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
         codes=codes,
         sender=sender,
         asks=asks,
+        uploads=Uploads(settings, broker),
         feed=Feed(
             settings=settings,
             broker=broker,

@@ -33,9 +33,12 @@ SULK = 2.0
 ACTIVE = 300.0
 """Seconds after a request for which its user counts as active."""
 
+SENDS = re.compile(r"/api/messages/send|/api/sessions/[^/]+/messages(/[a-z]+)?")
+"""Where messages are sent."""
+
 _FAMILIES: tuple[tuple[str, re.Pattern[str], Family], ...] = (
     ("POST", re.compile(r"/api/sessions/(create|initialize|[^/]+/reconnect)"), "sessions"),
-    ("POST", re.compile(r"/api/messages/send|/api/sessions/[^/]+/messages"), "messages"),
+    ("POST", SENDS, "messages"),
     ("POST", re.compile(r"/api/sessions/(([^/]+/)?refresh-qr|[^/]+/pairing-code)"), "qr"),
     ("GET", re.compile(r"/api/qr/[^/]+(/[^/]+)?"), "qr"),
 )

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from events.clock import utc_now
+from events.content import Content
 from events.envelope import new_id
 from events.message import Expired, Failed, Outcome, Send, Sent, Unresolved
 from events.session import State
@@ -90,7 +91,14 @@ class Sender:
         self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
 
     async def through(
-        self, view: SessionView, to: str, body: str, idempotency_key: str | None
+        self,
+        view: SessionView,
+        to: str,
+        body: str,
+        idempotency_key: str | None,
+        *,
+        content: Content | None = None,
+        quoted: str | None = None,
     ) -> Delivery:
         """Send through a session. The same key again answers with the first outcome."""
         session = SessionId(view.user, view.bot)
@@ -109,6 +117,8 @@ class Sender:
             message=key,
             to=to,
             body=body,
+            content=content,
+            quoted=quoted,
             deadline=utc_now() + timedelta(seconds=self._settings.send_deadline),
         )
         self._under_way[session] += 1
@@ -280,6 +290,9 @@ def _read(session: SessionId, key: str, view: MessageView) -> Delivery:
 
 
 _WHY = {
+    "message_not_found": "messageId is no message of this chat.",
+    "cannot_delete": "messageId is no message that this account may delete for everyone.",
+    "media_gone": "The file expired before it could be sent.",
     "not_on_whatsapp": "to is not a number on WhatsApp.",
     "chat_not_found": "to is no chat that this account knows.",
 }

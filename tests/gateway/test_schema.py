@@ -28,7 +28,9 @@ async def checked(gateway: Running, home: Path, *options: str) -> None:
         *("--header", f"x-api-key: {KEY}", "--checks", "all", "--seed", "1"),
         *("--request-timeout", "60", "--suppress-health-check", "all"),
         # A stream has no end, and schemathesis needs a newer urllib3 to read one.
-        *("--exclude-path", "/api/events", *options),
+        *("--exclude-path", "/api/events"),
+        # Whether a file is taken depends on its bytes, which no schema describes.
+        *("--exclude-path", "/api/sessions/{id}/messages/media", *options),
         cwd=home,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -49,6 +49,11 @@ WORDS = {"chat": "491701111111@c.us", "number": "491701111111", "contact": "4917
 """What else stands in paths; any word will do where no other is needed."""
 
 
+FILE = object()
+"""Stands for a body that is a form with a file."""
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
 @dataclass(frozen=True)
 class Call:
     """A request as the document describes it, made about one session."""
@@ -60,8 +65,12 @@ class Call:
     query: dict[str, str] = field(default_factory=dict)
 
     async def made(self, http: httpx.AsyncClient, key: str) -> httpx.Response:
+        headers = {"x-api-key": key}
+        if self.body is FILE:
+            form = {"data": {"to": "491701111111"}, "files": {"file": ("a.png", PNG)}}
+            return await http.request(self.method, self.path, headers=headers, **form)
         return await http.request(
-            self.method, self.path, headers={"x-api-key": key}, json=self.body, params=self.query
+            self.method, self.path, headers=headers, json=self.body, params=self.query
         )
 
 
@@ -119,7 +128,10 @@ def calls(session: SessionId) -> Iterator[Call]:
 
 
 def bodies(operation: Any, session: SessionId) -> list[Any]:
-    media = operation.get("requestBody", {}).get("content", {}).values()
+    content = operation.get("requestBody", {}).get("content", {})
+    if "multipart/form-data" in content:
+        return [FILE]
+    media = content.values()
     shown = [e for m in media for e in m.get("schema", {}).get("examples", m.get("examples", []))]
     assert shown or not media, "a body without an example cannot be tried"
     return [about(body, session) for body in shown] or [None]

@@ -306,6 +306,18 @@ def test_every_setting_stands_in_the_table_of_the_readme() -> None:
     assert rows - variables == set(), "documented, and not there"
 
 
+def test_the_table_of_the_readme_tells_the_defaults() -> None:
+    text = (ROOT / "README.md").read_text()
+    told = dict(re.findall(r"^\| `([A-Z][A-Z0-9_]*)` \| `?([^|`]*)`? \|", text, re.MULTILINE))
+    numbers = {
+        name.upper(): field.default
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool)
+    }
+
+    assert {name: float(told[name].replace(",", "")) for name in numbers} == numbers
+
+
 def test_every_target_that_the_readme_names_is_there() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))

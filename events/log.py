@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -114,6 +114,12 @@ IN_PROCESS = frozenset({10158, 10164})
 """R3 under concurrency: the same id or guard is being decided; wait and ask again."""
 
 BATCH = 500
+IDLE = 5.0
+"""Seconds after which a reader that nothing comes to asks whether the broker still knows it."""
+
+Back = Callable[[], asyncio.Event]
+"""Gives what is set the next time that the connection was lost and is there again."""
+
 GUARD_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 GUARD_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 
@@ -128,11 +134,14 @@ class JetStreamLog:
         dedupe_window: float = 120,
         publish_timeout: float = 2,
         stream: str = subjects.EVENTS,
+        back: Back | None = None,
     ) -> None:
+        """With `back` a reader is cut as soon as the connection is there again."""
         self._js = js
         self._patience = dedupe_window / 2
         self._publish_timeout = publish_timeout
         self._stream = stream
+        self._back = back
 
     async def append(
         self, subject: str, event: Envelope, guard: Guard, ttl: float | None = None
@@ -215,7 +224,7 @@ class JetStreamLog:
             if not reader.pending:
                 yield None
             while True:
-                batch = await reader.next(wait=5.0, idle_is_fine=True)
+                batch = await reader.next(wait=IDLE, idle_is_fine=True)
                 for stored in batch:
                     yield stored
                 if batch and not reader.pending:
@@ -237,13 +246,16 @@ class JetStreamLog:
             mem_storage=True,
             num_replicas=1,
         )
+        # From before the consumer is made: a broker that restarts afterwards forgets it.
+        back = self._back() if self._back is not None else asyncio.Event()
         try:
             created = await self._js.add_consumer(self._stream, config)
             sub = await self._js.pull_subscribe_bind(consumer=created.name, stream=self._stream)
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise LogAway(str(error) or type(error).__name__) from error
         try:
-            yield _Reader(self._js, self._stream, created.name, sub, created.num_pending or 0)
+            pending = created.num_pending or 0
+            yield _Reader(self._js, self._stream, created.name, sub, back=back, pending=pending)
         finally:
             with contextlib.suppress(nats_errors.Error):
                 await sub.unsubscribe()
@@ -261,9 +273,12 @@ class _Reader:
         stream: str,
         name: str,
         sub: JetStreamContext.PullSubscription,
+        *,
+        back: asyncio.Event,
         pending: int,
     ) -> None:
         self._js, self._stream, self._name, self._sub = js, stream, name, sub
+        self._back = back
         self.pending = pending
         self._expected = 1
 
@@ -271,7 +286,7 @@ class _Reader:
         give_up = asyncio.get_running_loop().time() + wait
         while True:
             try:
-                messages = await self._sub.fetch(BATCH, timeout=wait)
+                messages = await self._fetch(wait)
             except js_errors.ServiceUnavailableError as error:
                 # Nobody listens: a reader just made on a cluster is announced a
                 # moment before the server that serves it is ready to.
@@ -287,6 +302,22 @@ class _Reader:
                 raise LogAway(str(error) or type(error).__name__) from error
             else:
                 return [self._stored(message) for message in messages]
+
+    async def _fetch(self, wait: float) -> list[Msg]:
+        # A broker that was away has forgotten what was asked of it, and answers nothing.
+        fetching = asyncio.ensure_future(self._sub.fetch(BATCH, timeout=wait))
+        back = asyncio.ensure_future(self._back.wait())
+        try:
+            await asyncio.wait({fetching, back}, return_when=asyncio.FIRST_COMPLETED)
+            if not fetching.done():
+                raise Hole("the connection was lost and is there again")
+            return fetching.result()
+        finally:
+            for task in (fetching, back):
+                # Before Python 3.12 a fetch that gets its answer now loses its cancellation.
+                while not task.done():
+                    task.cancel()
+                    await asyncio.wait({task}, timeout=0.2)
 
     async def _still_there(self) -> None:
         # A consumer that the broker lost (a restart: it lives in memory) is silent for ever.

@@ -11,7 +11,7 @@ from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from events.connection import NoBroker, connect
+from events.connection import Connection, NoBroker, connect
 from events.envelope import Envelope
 from events.log import Guard, JetStreamLog, LogAway, LogError, Stored
 from events.settings import Settings
@@ -30,7 +30,7 @@ class Broker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._client: Client | None = None
+        self._client: Connection | None = None
         self._attach: list[Attach] = []
         self._there = asyncio.Event()
 
@@ -48,7 +48,7 @@ class Broker:
         return self._client is not None and self._client.is_connected
 
     @property
-    def client(self) -> Client:
+    def client(self) -> Connection:
         """The connection; raises BrokerAway."""
         if self._client is None or not self._client.is_connected:
             raise BrokerAway
@@ -117,6 +117,6 @@ class BrokerLog:
 
     def _log(self) -> JetStreamLog:
         try:
-            return JetStreamLog(self._broker.jetstream)
+            return JetStreamLog(self._broker.jetstream, back=self._broker.client.back)
         except BrokerAway as error:
             raise LogAway("no connection") from error

@@ -67,7 +67,7 @@ async def serve(settings: Settings) -> int:
     redis = models.connect(settings)
     js = client.jetstream()
     projector = Projector(
-        JetStreamLog(js, dedupe_window=settings.dedupe_window),
+        JetStreamLog(js, dedupe_window=settings.dedupe_window, back=client.back),
         redis,
         settings,
         identity=lambda: identity(js),

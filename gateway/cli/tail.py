@@ -86,9 +86,10 @@ async def tail(
         client = await connect(settings, "ops", name="wa-tail", patience=5)
     except NoBroker as error:
         raise CannotDo(f"{error}. Is the service running? Else set NATS_URL") from None
+    log = JetStreamLog(client.jetstream(), back=client.back)
     write = line_of if as_json else words_of
     try:
-        async for stored in events(JetStreamLog(client.jetstream()), begin, follow=follow):
+        async for stored in events(log, begin, follow=follow):
             try:
                 envelope = stored.envelope
             except codec.Undecodable:

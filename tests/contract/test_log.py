@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,12 @@ from events import codec, subjects
 from events import session_events as e
 from events.connection import connect
 from events.envelope import Envelope, new_id
-from events.log import BATCH, Conflict, Guard, JetStreamLog, Log, Stored, Unknown
+from events.log import BATCH, Conflict, Guard, Hole, JetStreamLog, Log, LogAway, Stored, Unknown
 from events.settings import Settings
 from events.streams import declare
 from events.subjects import SessionId
 from tests.fakes.log import MemoryLog
-from tests.services import NatsCluster, NatsServer, nats_cluster
+from tests.services import NatsCluster, NatsServer, nats_cluster, nats_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -48,7 +49,7 @@ async def jetstream(url: str, replicas: int) -> AsyncIterator[JetStreamLog]:
     js = client.jetstream()
     await declare(js, settings)
     try:
-        yield JetStreamLog(js, dedupe_window=20)
+        yield JetStreamLog(js, dedupe_window=20, back=client.back)
     finally:
         await client.close()
 
@@ -221,6 +222,31 @@ async def test_following_goes_on_with_what_comes_later(log: Log) -> None:
     await asyncio.wait_for(following, 60)
 
     assert [s for s in seen if s != "caught up"] == [first, second]
+
+
+async def test_a_follower_is_cut_as_soon_as_a_broker_that_was_restarted_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing but the connection's return can end the wait.
+    monkeypatch.setattr("events.log.IDLE", 3_600)
+    session = a_session()
+    subject, family = subjects.session_event(session, "ready"), subjects.session_family(session)
+    with nats_server(tmp_path) as server:
+        async with jetstream(server.url, 1) as log:
+            following = log.follow([family], 1)
+            assert await anext(following) is None
+            waiting = asyncio.ensure_future(anext(following))
+
+            server.kill()
+            server.start()
+
+            with pytest.raises((Hole, LogAway)):
+                await asyncio.wait_for(waiting, 60)
+            position = await log.append(subject, ready(session), fence(session, 0))
+            async with aclosing(log.follow([family], 1)) as again:
+                stored = await anext(again)
+            assert stored is not None
+            assert stored.position == position
 
 
 async def test_following_from_beyond_the_end_waits_until_the_log_gets_there(log: Log) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import shutil
 import signal
 import socket
@@ -96,6 +97,9 @@ class Server:
     def pause(self) -> None:
         """Freeze the process: it keeps its sockets and answers nothing."""
         self._signal(signal.SIGSTOP)
+        if self.process is not None and self.running:
+            # The signal stops one thread after the other; the last may still give an answer.
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a frozen process go on."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import Problem
+
+PATIENCE = 20.0
+"""Seconds until the next piece of a body has to be there: nobody holds a request open for ever."""
 
 LARGEST = 1_000_000
 """Bytes. A text of 65,536 characters is at most 786,432, each written as two \\u escapes."""
@@ -34,11 +39,18 @@ class Bodies:
         # All else here speaks JSON; `curl -d` and a bare fetch() say otherwise.
         if not carries_file:
             headers["content-type"] = "application/json"
-        taken = 0
+        taken, more = 0, True
 
         async def counted() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, more
+            if not more:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), PATIENCE)
+            except TimeoutError:
+                detail = f"Nothing more of the body came within {PATIENCE:g} s."
+                raise Problem(408, "slow_body", detail) from None
+            more = message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > largest:
                 raise self._too_large(largest)

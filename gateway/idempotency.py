@@ -36,7 +36,7 @@ log = structlog.get_logger()
 LONGEST = 255
 RULE = f"must be 1 to {LONGEST} printable ASCII characters"
 _KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
-PATIENCE = 10.0
+PATIENCE = 2.0
 """Seconds that a send waits for the one before it under the same key."""
 
 
@@ -74,7 +74,7 @@ class Idempotency:
         body, receive = await _read(scope, receive)
         fingerprint = hashlib.sha256(body).hexdigest()
         is_send = SENDS.fullmatch(scope["path"]) is not None
-        begun = await self._begin(secret, fingerprint, wait=is_send)
+        begun = await self._begin(secret, fingerprint, is_send=is_send)
         if isinstance(begun, _Claim):
             await self._first(begun, is_send, scope, receive, send)
             return
@@ -85,9 +85,13 @@ class Idempotency:
         else:
             await _replay(begun.record.told)(scope, receive, send)
 
-    async def _begin(self, secret: Secret, fingerprint: str, *, wait: bool) -> Held | _Claim:
-        """Claim the key, or return the finished request that has it. Raises Problem 409, 422."""
-        give_up = time.monotonic() + (PATIENCE if wait else 0.0)
+    async def _begin(self, secret: Secret, fingerprint: str, *, is_send: bool) -> Held | _Claim:
+        """Claim the key, or return the request that has it. Raises Problem 409, 422.
+
+        A send whose first request does not end (its gateway may be dead) goes on all
+        the same: the key is the message's own id, so it is sent once whoever asks.
+        """
+        give_up = time.monotonic() + (PATIENCE if is_send else 0.0)
         while True:
             found = await self._remembered.begin(secret, fingerprint)
             if isinstance(found, int):
@@ -101,6 +105,8 @@ class Idempotency:
             if found.record.stage == "done":
                 return found
             if time.monotonic() >= give_up:
+                if is_send:
+                    return found
                 raise _under_way()
             await asyncio.sleep(0.02)
 

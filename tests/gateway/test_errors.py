@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ import pytest
 
 from events.session import WORDS
 from events.subjects import SessionId
+from gateway import bodies
 from gateway.sessions import Word
 from tests.gateway.conftest import KEY, Running, serving, settings_for
 from tests.gateway.node import ScriptedNode
@@ -390,3 +392,17 @@ async def test_a_client_that_hangs_up_leaves_no_error(
 
 def test_the_words_of_states_are_those_of_the_contract() -> None:
     assert set(get_args(Word)) == set(WORDS.values())
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    alone: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "PATIENCE", 0.1)
+
+    async def never() -> AsyncIterator[bytes]:
+        yield b'{"userId": '
+        await asyncio.Event().wait()
+
+    answer = await alone.http.post(CREATE, content=never())
+
+    assert is_problem(answer, 408)["reason"] == "slow_body"

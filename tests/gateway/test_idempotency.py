@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ from events.clock import utc_now
 from events.message import Failed
 from events.session_events import RefreshQr, Restart
 from events.subjects import SessionId
-from gateway import remembered
+from gateway import idempotency, remembered
 from gateway.broker import BrokerAway
 from gateway.remembered import Record, Remembered, Secret
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
@@ -95,6 +97,24 @@ async def test_a_second_request_beside_the_first_is_a_409(
     await node.notice(ONE, live.Qr(code="2@new", attempt=1, expires=utc_now()))
     assert (await asked).json()["qr"] == "2@new"
     assert [command for _, command in node.commands] == [RefreshQr()]
+
+
+async def test_a_send_whose_gateway_died_goes_on_under_its_key(
+    running: Running, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PATIENCE", 0.1)
+    await node.ready(ONE)
+    body = json.dumps(SEND).encode()
+    secret = Secret.of(KEY, "POST /api/messages/send?", ONCE["Idempotency-Key"])
+    dead = Remembered(running.app.state.parts.broker)
+    await dead.begin(secret, hashlib.sha256(body).hexdigest())
+
+    answers = [
+        await running.http.post("/api/messages/send", content=body, headers=ONCE) for _ in "12"
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert list(node.sends.values()) == [1]
 
 
 async def test_what_did_nothing_frees_the_key(http: httpx.AsyncClient, node: ScriptedNode) -> None:

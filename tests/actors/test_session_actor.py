@@ -475,6 +475,7 @@ def test_a_settled_send_that_was_forgotten_is_looked_up_in_the_log(world: World)
     world.advance(2 * world.settings.send_memory)
     world.send(ANN, "second")
     world.wait_for(ANN, "sent", 2)
+    world.until(lambda: not world.wire.outbox[ANN], "the second one is settled")
 
     world.wire.outbox[ANN].append(first.model_copy(update={"time": began}))
     world.wire.redeliver(ANN)

@@ -7,9 +7,12 @@ import asyncio
 import httpx
 import pytest
 
+from events.clock import utc_now
+from events.live import Qr
+from events.session_events import Pairing
 from gateway import frames, sse
 from tests.gateway.conftest import KEY, Running
-from tests.gateway.node import ScriptedNode, received
+from tests.gateway.node import IN_A_MINUTE, ScriptedNode, received
 from tests.gateway.streams import watching
 from tests.gateway.test_websocket import BAD, ONE, TWO
 
@@ -49,8 +52,12 @@ async def test_a_code_leaves_the_last_id_as_it_was(running: Running, node: Scrip
     async with watching(running, session="user-one", events="state-change,qr-update") as stream:
         await stream.event()
 
-        await node.pairing(ONE)
-        change, code = await stream.events(2)
+        # One after the other: the code comes by another road than the event.
+        soon = utc_now() + IN_A_MINUTE
+        await node.event(ONE, Pairing(attempt=1, expires=soon))
+        change = await stream.event()
+        await node.notice(ONE, Qr(code="2@code", attempt=1, expires=soon))
+        code = await stream.event()
 
     assert (change.name, change.last_id) == ("state-change", str(change.data["position"]))
     assert (code.name, code.data["position"]) == ("qr-update", None)

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import nats
 import pytest
 import redis
 import structlog
@@ -18,7 +17,7 @@ from events.logging import refuse_secrets
 from tests import services
 
 _SERVICES = frozenset(
-    {"shared_nats", "shared_redis", "nats_url", "redis_port", "own_nats", "own_redis", "cluster"}
+    {"shared_redis", "nats_url", "redis_port", "own_nats", "own_redis", "cluster"}
 )
 
 
@@ -50,13 +49,6 @@ def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.NatsServer]:
-    """One nats-server for the whole run. Do not kill it: take `own_nats` for that."""
-    with services.nats_server(tmp_path_factory.mktemp("nats")) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.RedisServer]:
     """One redis-server for the whole run. Do not kill it: take `own_redis` for that."""
     with services.redis_server(tmp_path_factory.mktemp("redis"), appendonly=False) as server:
@@ -64,14 +56,13 @@ def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.
 
 
 @pytest.fixture
-async def nats_url(shared_nats: services.NatsServer) -> str:
-    """The shared NATS with no stream and no bucket on it."""
-    client = await nats.connect(shared_nats.url)
-    js = client.jetstream()
-    for stream in await js.streams_info():
-        await js.delete_stream(stream.config.name or "")
-    await client.close()
-    return shared_nats.url
+def nats_url(own_nats: services.NatsServer) -> str:
+    """A NATS with no stream and no bucket on it.
+
+    A server for each test: it starts in 60 ms, and streams that are deleted and made
+    again on one that is kept now and then end in "error creating store for stream".
+    """
+    return own_nats.url
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
     if request.param == "fake":
         yield MemoryLog()
         return
-    fixture = "shared_nats" if request.param == "r1" else "shared_cluster"
+    fixture = "own_nats" if request.param == "r1" else "shared_cluster"
     server = request.getfixturevalue(fixture)
     replicas = 1 if request.param == "r1" else 3
     async with jetstream(server.url, replicas) as made:

@@ -24,14 +24,11 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[MediaStore]:
     if request.param == "fake":
         yield FakeMedia()
         return
-    server = request.getfixturevalue("shared_nats")
+    server = request.getfixturevalue("own_nats")
     settings = Settings(nats_url=server.url, _env_file=None)
     client = await connect(settings, "node", name="test", patience=30)
     await declare(client.jetstream(), settings)
-    store = JetStreamMedia(client.jetstream)
-    for session in (ANN, ANNA):
-        await store.forget(session)
-    yield store
+    yield JetStreamMedia(client.jetstream)
     await client.close()
 
 

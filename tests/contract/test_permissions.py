@@ -38,10 +38,11 @@ FORGED = subjects.session_event(VICTIM, "ready")
 Connect = Callable[[str], Awaitable[Client]]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.NatsServer]:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[services.NatsServer]:
     """Run nats.conf as it is, with its commented tenant made real."""
-    home = tmp_path_factory.mktemp("a folder with spaces")
+    home = tmp_path / "a folder with spaces"
+    home.mkdir()
     conf = home / "nats.conf"
     conf.write_text(with_tenant(CONF.read_text()))
     port = free_port()
@@ -109,10 +110,7 @@ async def connect(server: services.NatsServer) -> AsyncIterator[Connect]:
 async def node(connect: Connect, server: services.NatsServer) -> Client:
     """A node that has declared the streams, on an empty broker."""
     client = await connect("node")
-    js = client.jetstream()
-    for held in await js.streams_info():
-        await js.delete_stream(held.config.name or "")
-    await streams.declare(js, Settings(nats_url=server.url))
+    await streams.declare(client.jetstream(), Settings(nats_url=server.url))
     return client
 
 

@@ -15,6 +15,9 @@ from gateway.broker import Broker, BrokerAway
 from gateway.problems import Problem
 
 _UNKNOWN = "application/octet-stream"
+_HEAD = 40
+"""Bytes that tell a file's type."""
+
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
     (0, b"\xff\xd8\xff", "image/jpeg"),
@@ -36,6 +39,9 @@ def type_of(head: bytes, told: str | None) -> str:
     said = (told or "").partition(";")[0].strip().lower() or _UNKNOWN
     for place, magic, mime in _MAGIC:
         if head[place : place + len(magic)] == magic:
+            if mime == "audio/ogg" and head[28:36] == b"OpusHead":
+                # A voice note, and WhatsApp's own clients always tell its codec.
+                return "audio/ogg; codecs=opus"
             return said if said.startswith(_ALIKE.get(mime, (mime,))) else mime
     return said
 
@@ -70,7 +76,7 @@ class Uploads:
         """Keep a file; raises Problem 400 for its type, 413 for its size, and BrokerAway."""
         if (file.size or 0) > self.largest:
             raise Problem(413, "too_large", f"The file is larger than {self.largest:,} bytes.")
-        head = await file.read(16)
+        head = await file.read(_HEAD)
         await file.seek(0)
         if not head:
             raise Problem(400, "bad_input", "file must not be empty.")
@@ -92,7 +98,8 @@ class Uploads:
         )
 
     def _allowed(self, mime: str) -> bool:
+        plain = mime.partition(";")[0]
         return len(mime) <= 200 and any(
-            mime == word or (word.endswith("*") and mime.startswith(word[:-1]))
+            plain == word or (word.endswith("*") and plain.startswith(word[:-1]))
             for word in self._types
         )

@@ -157,6 +157,7 @@ async def test_a_file_that_was_not_kept_is_fetched_by_the_owner_or_said_to_be_go
         (b"%PDF-1.4", "image/png", "application/pdf"),
         (b"\x89PNG\r\n\x1a\n", None, "image/png"),
         (b"OggS", "audio/ogg; codecs=opus", "audio/ogg"),
+        (b"OggS" + bytes(24) + b"OpusHead", "audio/ogg", "audio/ogg; codecs=opus"),
         (b"\0\0\0 ftypM4A ", "audio/mp4", "audio/mp4"),
         (b"PK\x03\x04", "application/zip", "application/zip"),
         (b"?", None, "application/octet-stream"),

@@ -365,7 +365,7 @@ class NatsWire:
         for family in (subjects.session_commands(session), subjects.send_command(session)):
             async for pending in self._queued(family):
                 await self._js.publish(
-                    f"wa.dead.command.{session.dotted}",
+                    subjects.dead_commands(session),
                     codec.encode(pending.envelope),
                     headers={"Wa-Reason": reason, "Nats-Msg-Id": f"dead-{pending.envelope.id}"},
                 )
@@ -397,7 +397,7 @@ def _config(name: str, family: str, in_hand: int = 1_000) -> ConsumerConfig:
 
 async def _bury(js: JetStreamContext, message: Msg, reason: str) -> None:
     await js.publish(
-        f"wa.dead.{message.subject.removeprefix('wa.')}",
+        subjects.dead_command(message.subject),
         message.data,
         headers={"Wa-Reason": reason[:200]},
     )

@@ -135,6 +135,21 @@ def live(session: SessionId, kind: str) -> str:
     return f"wa.live.{session.dotted}.{kind}"
 
 
+def dead_command(subject: str) -> str:
+    """`wa.dead.cmd.…`: where a command lies that was published on `subject`, unfit to carry out."""
+    return f"wa.dead.{subject.removeprefix('wa.')}"
+
+
+def dead_commands(session: SessionId) -> str:
+    """`wa.dead.command.<user>.<bot>`: what waited for a session that is no more."""
+    return f"wa.dead.command.{session.dotted}"
+
+
+def dead_events(endpoint: str) -> str:
+    """`wa.dead.webhook.<endpoint>`: what a webhook was not given."""
+    return f"wa.dead.webhook.{token(endpoint, 'endpoint')}"
+
+
 ALL_EVENTS = "wa.evt.>"
 ALL_SESSION_EVENTS = "wa.evt.session.>"
 ALL_MESSAGE_EVENTS = "wa.evt.message.>"

@@ -23,6 +23,7 @@ from starlette.routing import Match, Route
 
 from events.settings import Settings
 from gateway import (
+    asyncapi,
     breakers,
     chats,
     content,
@@ -109,6 +110,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         app.include_router(router)
     app.mount("/socket.io", needs(ANYONE)(rooms))
     app.add_route("/openapi.json", docs.openapi, include_in_schema=False)
+    app.add_route("/asyncapi.json", asyncapi.door, include_in_schema=False)
     app.add_route("/docs", docs.page, include_in_schema=False)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_problem)

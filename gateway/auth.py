@@ -20,7 +20,9 @@ from gateway.keyfile import kept
 from gateway.keyring import Keyring
 from gateway.problems import Problem
 
-KEY_IN_QUERY = frozenset({"/api/events", "/socket.io/", "/ws", "/docs", "/openapi.json"})
+KEY_IN_QUERY = frozenset(
+    {"/api/events", "/socket.io/", "/ws", "/docs", "/openapi.json", "/asyncapi.json"}
+)
 """Where a browser cannot send a header, `?api_key=` will do."""
 
 

@@ -138,7 +138,8 @@ def render(whole: Schema) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style>'
         f'<h1>{title}</h1><p>{about}</p><p>The same for machines: <a href="openapi.json">'
-        f"openapi.json</a></p><ul>{listed}</ul>{shown}<h2>Schemas</h2>{schemas}</html>"
+        f'openapi.json</a>; what goes over NATS: <a href="asyncapi.json">asyncapi.json</a></p>'
+        f"<ul>{listed}</ul>{shown}<h2>Schemas</h2>{schemas}</html>"
     )
 
 

@@ -64,7 +64,9 @@ class Letters:
         raw = letter.model_dump_json().encode()
         while True:
             try:
-                await self._broker.jetstream.publish(_subject(endpoint_id), raw, headers=once)
+                await self._broker.jetstream.publish(
+                    subjects.dead_events(endpoint_id), raw, headers=once
+                )
                 return
             except (BrokerAway, *AWAY):
                 await asyncio.sleep(PAUSE)
@@ -74,7 +76,7 @@ class Letters:
         found: dict[str, Kept] = {}
         try:
             log = JetStreamLog(self._broker.jetstream, stream=subjects.DEAD)
-            read = log.read([_subject(endpoint_id)])
+            read = log.read([subjects.dead_events(endpoint_id)])
             async with aclosing(cast("AsyncGenerator[Stored]", read)) as letters:
                 async for stored in letters:
                     try:
@@ -96,7 +98,7 @@ class Letters:
             return None
         except AWAY as error:
             raise BrokerAway from error
-        if stored.subject != _subject(endpoint_id):
+        if stored.subject != subjects.dead_events(endpoint_id):
             return None
         return Kept(number=number, letter=Letter.model_validate_json(stored.data or b""))
 
@@ -115,7 +117,3 @@ class Letters:
 
 NO_MESSAGE = 10057
 """The server's word for a message that is not there, or not any more."""
-
-
-def _subject(endpoint_id: str) -> str:
-    return f"wa.dead.webhook.{endpoint_id}"

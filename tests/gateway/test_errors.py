@@ -291,6 +291,7 @@ CLOSED = (
     "/metrics",
     "/docs",
     "/openapi.json",
+    "/asyncapi.json",
     "/health/other",
     "//health",
 )

@@ -65,6 +65,10 @@ class StoreAway(BrowserError):
     """The media to send cannot be read now. Nothing was done."""
 
 
+class Mistake(BrowserError):
+    """A mistake of ours ended the try. Whether anything was sent is not known."""
+
+
 class Sender:
     """One session's way of sending. Used on the session's own thread only."""
 

@@ -28,7 +28,7 @@ from actors.parts import Parts
 from actors.questions import Reply, answer, no_pairing_code
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
-from actors.sending import RETRY, Sender, StoreAway, Tried, try_in_page
+from actors.sending import RETRY, Mistake, Sender, StoreAway, Tried, try_in_page
 from actors.session_messages import (
     Answered,
     Boot,
@@ -559,10 +559,15 @@ class SessionActor(pykka.ThreadingActor):
             delivered.receipt.later(self._operations.retry_in)
             return
         self._in_flight += 1
+
+        def mistaken(error: Exception) -> None:
+            self._log.error("send.mistake", error=type(error).__name__)
+            self._tell_me(Tried(send, delivered, call, Mistake(type(error).__name__)))
+
         self._parts.loop.run(
             try_in_page(browser, send, wa_id, look_up, self._parts.media),
             then=lambda outcome: self._tell_me(Tried(send, delivered, call, outcome)),
-            failed=lambda _: delivered.receipt.later(RETRY),
+            failed=mistaken,
         )
 
     def _expire(self, pending: list[Pending] | None) -> None:
@@ -634,7 +639,7 @@ class SessionActor(pykka.ThreadingActor):
     def _tried(self, tried: Tried) -> None:
         self._in_flight = max(0, self._in_flight - 1)
         match tried.outcome:
-            case b.PageGone() | b.PageReloaded() | StoreAway():
+            case b.PageGone() | b.PageReloaded() | StoreAway() | Mistake():
                 self._operations.ended(tried.call)
             case b.NotSent() | b.MessageSeen() | None:
                 self._operations.worked(tried.call)

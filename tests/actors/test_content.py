@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.browser.protocol import MediaSeen
+from actors.memory import Cost
 from events.content import Content, Deletion, Location, Media, Reaction
 from events.envelope import Envelope
 from events.message import Send
@@ -66,6 +67,34 @@ def sent_in_the_end(world: World) -> None:
         return world.envelopes(ANN, "sent")
 
     world.until(again)
+
+
+async def test_a_mistake_of_ours_neither_keeps_the_pages_breaker_half_open_nor_its_browser_busy(
+    tmp_path: Path,
+) -> None:
+    with a_world(tmp_path, page_breaker_failures=1, session_memory_mb=800) as world:
+        await asyncio.to_thread(world.linked, ANN)
+        world.browser(ANN).hang()
+        await world.wire.ask(ANN, "chats")
+        await asyncio.to_thread(world.wait_for, ANN, "operations_paused")
+        world.browser(ANN).release()
+        world.media.mistake = LookupError("a mistake of ours")
+
+        await asyncio.to_thread(world.advance, world.settings.page_breaker_reset)
+        send(world, "m1", a_file(world))
+        await asyncio.to_thread(world.until, lambda: world.wire.settled[-1].word == "later")
+        world.media.mistake = None
+
+        await asyncio.to_thread(sent_in_the_end, world)
+        assert [k for k in world.kinds(ANN) if "operations" in k] == [
+            "session.operations_paused",
+            "session.operations_probed",
+            "session.operations_resumed",
+        ]
+        world.machine.costs = Cost(memory_mb=900, cpu_seconds=2.0)
+        await asyncio.to_thread(
+            world.until, lambda: world.advance(20) or len(world.envelopes(ANN, "ready")) == 2
+        )
 
 
 def received(world: World) -> list[dict[str, object]]:

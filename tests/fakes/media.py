@@ -13,9 +13,10 @@ from events.subjects import SessionId
 
 @dataclass
 class FakeMedia:
-    """See events.media.MediaStore. `away` takes it away."""
+    """See events.media.MediaStore. `away` takes it away; `mistake` is raised by every call."""
 
     away: bool = False
+    mistake: Exception | None = None
     objects: dict[str, tuple[bytes, str, str | None]] = field(default_factory=dict)
 
     async def put(
@@ -43,6 +44,8 @@ class FakeMedia:
             del self.objects[name]
 
     def _reach(self) -> None:
+        if self.mistake is not None:
+            raise self.mistake
         if self.away:
             raise MediaAway
 

@@ -25,17 +25,26 @@ class Operations:
     ) -> None:
         self._fresh = Breaker(threshold, reset)
         self._breaker = self._fresh
+        self._page, self._in_hand = self._fresh.openings, 0
         self._clock, self._record = clock, record
 
     def renew(self) -> None:
         """Forget everything: a new page. Calls into the one before do not count for it."""
         self._breaker = replace(self._fresh, openings=self._breaker.openings + 1)
+        self._page, self._in_hand = self._breaker.openings, 0
 
     def admit(self) -> Try | None:
         """Ask whether a call may be made now; what is granted is given back with its outcome."""
         granted, after = self._breaker.admit(self._clock.now())
+        if granted is not None:
+            self._in_hand += 1
         self._become(after)
         return granted
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call into this page has not ended yet."""
+        return self._in_hand > 0
 
     @property
     def retry_in(self) -> float:
@@ -44,15 +53,22 @@ class Operations:
 
     def worked(self, tried: Try) -> None:
         """Note that the page did what it was asked, or gave a sound no."""
+        self._give_back(tried)
         self._become(self._breaker.succeeded(tried))
 
     def failed(self, tried: Try) -> None:
         """Note that the page did not do it and gave no reason."""
+        self._give_back(tried)
         self._become(self._breaker.failed(tried, self._clock.now()))
 
     def ended(self, tried: Try) -> None:
         """Note that a call ended without telling anything, with its page for one."""
+        self._give_back(tried)
         self._become(self._breaker.abandoned(tried))
+
+    def _give_back(self, tried: Try) -> None:
+        if tried.opening >= self._page:
+            self._in_hand -= 1
 
     def _become(self, after: Breaker) -> None:
         before, self._breaker = self._breaker, after

@@ -36,12 +36,13 @@ class NotMine(Exception):
 class Recorder:
     """Holds what is known of one session, and writes what is new. Blocks; one thread only."""
 
-    def __init__(  # noqa: PLR0917 - the parts it is made of
+    def __init__(
         self,
         identity: SessionId,
         log: Log,
         loop: LoopThread,
         clock: Clock,
+        *,
         settings: Settings,
         policy: Policy,
     ) -> None:

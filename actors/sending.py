@@ -17,12 +17,10 @@ import structlog
 
 from actors.browser.protocol import (
     AckSeen,
-    Browser,
     BrowserError,
     MessageSeen,
     NotSent,
     PageTimeout,
-    Parcel,
 )
 from actors.inbox import Delivered
 from actors.pace import Pace
@@ -30,8 +28,6 @@ from actors.recorder import Recorder
 from events import codec
 from events.breaker import Try
 from events.clock import Clock, epoch
-from events.content import Deletion, Media, Reaction
-from events.media import MediaAway, MediaGone, MediaStore
 from events.message import Delivery, Expired, Failed, Send, Sending, Sent, Stage, Unresolved
 from events.session import State
 
@@ -59,14 +55,6 @@ class Tried:
 def new_wa_id() -> str:
     """Mint a WhatsApp id in the form WhatsApp Web itself uses: 3EB0 and 18 hex digits."""
     return "3EB0" + secrets.token_hex(9).upper()
-
-
-class StoreAway(BrowserError):
-    """The media to send cannot be read now. Nothing was done."""
-
-
-class Mistake(BrowserError):
-    """A mistake of ours ended the try. Whether anything was sent is not known."""
 
 
 class Sender:
@@ -222,24 +210,3 @@ class Sender:
             )
         self._recorder.message(gone, cause)
         return True
-
-
-async def try_in_page(
-    browser: Browser, send: Send, wa_id: str, look_up: bool, media: MediaStore
-) -> MessageSeen | BrowserError | None:
-    """Look a message up, or send it, in the page. Errors are answers."""
-    try:
-        # A reaction and a deletion have no id to look for, and twice is once.
-        if look_up and not isinstance(send.content, Reaction | Deletion):
-            return await browser.find_message(send.to, wa_id)
-        attachment = b""
-        if isinstance(send.content, Media):
-            attachment = await (await media.get(send.content.object)).whole()
-        parcel = Parcel(send.body, send.content, send.quoted, attachment)
-        return await browser.send(send.to, parcel, wa_id)
-    except MediaGone:
-        return NotSent("media_gone")
-    except MediaAway:
-        return StoreAway("the object store cannot be reached")
-    except BrowserError as error:
-        return error

@@ -14,6 +14,9 @@ from events.breaker import Try
 from events.content import Kept
 from events.session_events import SessionCommand
 
+UnlinkingCommand = e.Logout | e.Delete | e.Reset
+"""What may drop a link, which WhatsApp is to be told of first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Boot:
@@ -101,7 +104,7 @@ class Fetched:
 class Unlinking:
     """The log-out that a command asked for has ended, well or not."""
 
-    command: e.Logout | e.Delete | e.Reset
+    command: UnlinkingCommand
     delivered: Delivered
     error: Exception | None
 

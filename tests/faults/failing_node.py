@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import __main__ as node
-from actors import session as session_module
+from actors import trying as trying_module
 from actors.recorder import Recorder
 from events.message import Sending, Sent
 from tests.faults import mutants
@@ -54,7 +54,7 @@ class FailPoints:
 
 def install(points: FailPoints) -> None:
     """Wrap the places around a send."""
-    append, try_in_page = Recorder.message, session_module.try_in_page
+    append, try_in_page = Recorder.message, trying_module.try_in_page
 
     def message(self: Recorder, event: Any, cause: str | None = None) -> None:
         if isinstance(event, Sending):
@@ -74,7 +74,7 @@ def install(points: FailPoints) -> None:
         return await try_in_page(browser, send, wa_id, look_up, media)
 
     Recorder.message = message  # type: ignore[method-assign]
-    session_module.try_in_page = trying
+    trying_module.try_in_page = trying
 
 
 if __name__ == "__main__":

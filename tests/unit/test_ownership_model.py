@@ -30,13 +30,13 @@ from hypothesis.stateful import (
 )
 
 from actors.browser.protocol import AckSeen, BrowserError, MessageSeen, NotSent, PageTimeout
+from actors.catching_up import OVERLAP
 from actors.inbox import Delivered
 from actors.loop import LoopThread
 from actors.pace import Pace
 from actors.receiving import Receiver
 from actors.recorder import Recorder
 from actors.sending import Sender, Tried, new_wa_id
-from actors.session import OVERLAP
 from events import codec, message, subjects
 from events import session_events as e
 from events import session_rules as r
@@ -212,7 +212,12 @@ class Owner:
         self.gate = False
         settings = machine.settings.model_copy(update={"node": self.name})
         self.recorder = Recorder(
-            SESSION, machine.log, machine.loop, machine.clock, settings, machine.policy
+            SESSION,
+            machine.log,
+            machine.loop,
+            machine.clock,
+            settings=settings,
+            policy=machine.policy,
         )
         self.sender = machine.sender(
             self.recorder,

@@ -1,0 +1,87 @@
+"""Trying a send in the page, behind the page's breaker."""
+
+from __future__ import annotations
+
+from actors.browser.protocol import (
+    Browser,
+    BrowserError,
+    MessageSeen,
+    NotSent,
+    PageGone,
+    PageReloaded,
+    Parcel,
+)
+from actors.inbox import Delivered
+from actors.operations import Operations
+from actors.sending import RETRY, Tried
+from actors.session_parts import SessionParts
+from events.content import Deletion, Media, Reaction
+from events.media import MediaAway, MediaGone, MediaStore
+from events.message import Send
+
+
+class StoreAway(BrowserError):
+    """The media to send cannot be read now. Nothing was done."""
+
+
+class Mistake(BrowserError):
+    """A mistake of ours ended the try. Whether anything was sent is not known."""
+
+
+class Tries:
+    """One session's tries at sends. Used on the session's own thread only."""
+
+    def __init__(self, own: SessionParts, operations: Operations) -> None:
+        self._own, self._operations = own, operations
+
+    def begin(self, send: Send, delivered: Delivered, look_up: bool, wa_id: str) -> None:
+        """Look a send up, or make it, in the page; it ends in `Tried`, or comes again later."""
+        own, browser = self._own, self._own.life.browser
+        if browser is None:
+            delivered.receipt.later(RETRY)
+            return
+        call = self._operations.admit()
+        if call is None:
+            delivered.receipt.later(self._operations.retry_in)
+            return
+
+        def mistaken(error: Exception) -> None:
+            own.log.error("send.mistake", error=type(error).__name__)
+            own.tell_me(Tried(send, delivered, call, Mistake(type(error).__name__)))
+
+        own.node.loop.run(
+            try_in_page(browser, send, wa_id, look_up, own.node.media),
+            then=lambda outcome: own.tell_me(Tried(send, delivered, call, outcome)),
+            failed=mistaken,
+        )
+
+    def ended(self, tried: Tried) -> None:
+        """Give the call back to the breaker, with what its outcome says of the page."""
+        match tried.outcome:
+            case PageGone() | PageReloaded() | StoreAway() | Mistake():
+                self._operations.ended(tried.call)
+            case NotSent() | MessageSeen() | None:
+                self._operations.worked(tried.call)
+            case BrowserError():
+                self._operations.failed(tried.call)
+
+
+async def try_in_page(
+    browser: Browser, send: Send, wa_id: str, look_up: bool, media: MediaStore
+) -> MessageSeen | BrowserError | None:
+    """Look a message up, or send it, in the page. Errors are answers."""
+    try:
+        # A reaction and a deletion have no id to look for, and twice is once.
+        if look_up and not isinstance(send.content, Reaction | Deletion):
+            return await browser.find_message(send.to, wa_id)
+        attachment = b""
+        if isinstance(send.content, Media):
+            attachment = await (await media.get(send.content.object)).whole()
+        parcel = Parcel(send.body, send.content, send.quoted, attachment)
+        return await browser.send(send.to, parcel, wa_id)
+    except MediaGone:
+        return NotSent("media_gone")
+    except MediaAway:
+        return StoreAway("the object store cannot be reached")
+    except BrowserError as error:
+        return error

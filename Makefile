@@ -14,10 +14,6 @@ ARGS ?=
 # Test files run side by side; most of their time is waiting. 0: one after the other.
 WORKERS ?= 2
 TESTS = $(PYTEST) -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-# Apart, so that no part is tried in a process that ran browsers and whole services.
-# Of a selection that has nothing in one of them, pytest's 5 is no failure.
-PARTS := tests/unit tests/contract tests/gateway tests/projections
-WHOLE := tests/actors tests/browser tests/e2e tests/faults tests/simulator
 
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
@@ -37,10 +33,8 @@ doctor: setup ## What is missing on this machine, and how to mend it
 	@$(PYTHON) -m gateway.cli.doctor
 
 test: check ## Style, types, import rules, then every test that takes seconds
-	@echo "== tests of parts"
-	@$(TESTS) $(PARTS) $(ARGS) || [ $$? = 5 ]
-	@echo "== tests of the whole"
-	@$(TESTS) $(WHOLE) $(ARGS) || [ $$? = 5 ]
+	@echo "== tests"
+	@$(TESTS) $(ARGS)
 
 check: lint types imports
 

@@ -53,6 +53,7 @@ from gateway.problems import Problem, broker_away, from_validation, read_models_
 from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
 from gateway.tasks import end
+from gateway.webhooks import letter_routes
 from gateway.webhooks import routes as webhooks
 from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
@@ -106,6 +107,7 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         sse.router,
         websocket.router,
         webhooks.router,
+        letter_routes.router,
     ):
         app.include_router(router)
     app.mount("/socket.io", needs(ANYONE)(rooms))

@@ -102,6 +102,11 @@ class Letters:
             return None
         return Kept(number=number, letter=Letter.model_validate_json(stored.data or b""))
 
+    async def clear(self, endpoint_id: str) -> None:
+        """Throw all letters of an endpoint away that are there now."""
+        for kept in await self.of(endpoint_id):
+            await self.delete(kept.number)
+
     async def delete(self, number: int) -> None:
         """Throw a letter away; it is no error if it is gone already."""
         try:

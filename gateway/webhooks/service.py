@@ -19,12 +19,13 @@ from gateway.webhooks.addresses import Guarded, Reachable
 from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.caller import Caller, Count
 from gateway.webhooks.cipher import Cipher
-from gateway.webhooks.delivery import Delivery, Superseded
+from gateway.webhooks.delivery import Delivery
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lease import Lease
 from gateway.webhooks.letters import Letters
 from gateway.webhooks.past import Past
 from gateway.webhooks.progress import Progress, key_of
+from gateway.webhooks.record import Superseded
 from gateway.webhooks.redrive import Redrive
 from gateway.webhooks.register import Register
 from gateway.webhooks.replies import Replies
@@ -117,7 +118,7 @@ class Webhooks:
             delivers=self._lease.remaining > 0,
             endpoints=len(self._running),
             waiting=sum(delivery.waiting for delivery in here),
-            failing=sum(lane.failing for one in here for lane in one.lanes.values()),
+            failing=sum(delivery.failing for delivery in here),
             delivered=sum(delivery.totals.delivered for delivery in here),
             failures=sum(delivery.totals.failures for delivery in here),
             dead=sum(delivery.totals.dead for delivery in here),

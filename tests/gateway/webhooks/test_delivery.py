@@ -5,84 +5,27 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from events.clock import utc_now
-from events.connection import connect
-from events.message import Send
-from events.streams import declare
-from events.subjects import SessionId
-from gateway.webhooks.letters import Letter
 from tests.gateway.conftest import Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode, received
 from tests.gateway.reads import FakeReads
-from tests.gateway.receiver import Got, Receiver, fails, hangs, receiving, takes
+from tests.gateway.webhooks.receiver import Got, Receiver, fails, hangs, receiving, takes
+from tests.gateway.webhooks.world import (
+    ONE,
+    OTHERS,
+    QUICK,
+    TWO,
+    hook,
+    scripted,
+    shown,
+    write,
+)
 from tests.services import NatsServer
-
-ONE = SessionId("user", "one")
-TWO = SessionId("user", "two")
-OTHERS = SessionId("other", "one")
-
-QUICK = {
-    "webhook_allow_private": "127.0.0.0/8",
-    "webhook_backoff_first": 0.02,
-    "webhook_backoff_max": 0.1,
-    "webhook_timeout": 2,
-}
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as made:
-        yield made
-
-
-@pytest.fixture
-async def running(
-    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path, request: Any
-) -> AsyncIterator[Running]:
-    """A gateway whose webhooks are quick; a test may ask for settings of its own."""
-    more = QUICK | getattr(request, "param", {})
-    async with serving(settings_for(nats_url, tmp_path, **more), reads) as made:
-        await until_ready(made)
-        yield made
-
-
-async def hook(
-    running: Running, receiver: Receiver, name: str = "crm", **more: object
-) -> dict[str, Any]:
-    """Have a receiver called; return the answer."""
-    body = {"url": receiver.url, "events": ["message-received"]} | more
-    answer = await running.http.put(f"/api/webhooks/{name}", json=body)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def write(node: ScriptedNode, session: SessionId, *texts: object) -> None:
-    for text in texts:
-        await node.message(session, received(str(text)))
-
-
-async def shown(running: Running, name: str = "crm") -> dict[str, Any]:
-    return (await running.http.get(f"/api/webhooks/{name}")).json()["data"]
-
-
-async def dead(running: Running, name: str = "crm") -> list[dict[str, Any]]:
-    return (await running.http.get(f"/api/webhooks/{name}/dead")).json()["dead"]
-
-
-async def until_dead(running: Running, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(20):
-        while len(letters := await dead(running)) < count:
-            await asyncio.sleep(0.02)
-    return letters
-
 
 # What comes
 
@@ -90,7 +33,7 @@ async def until_dead(running: Running, count: int) -> list[dict[str, Any]]:
 async def test_an_event_comes_as_on_every_door_and_signed(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    secret = (await hook(running, receiver))["secret"]
+    secret = (await hook(running.http, receiver))["secret"]
 
     position = await node.message(ONE, received("hello"))
     await receiver.until(1)
@@ -110,7 +53,7 @@ async def test_an_event_comes_as_on_every_door_and_signed(
 async def test_only_what_was_asked_for_comes(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    await hook(running, receiver, events=["session-ready"], session="user-two")
+    await hook(running.http, receiver, events=["session-ready"], session="user-two")
 
     await node.ready(ONE)
     await write(node, TWO, "no")
@@ -125,7 +68,7 @@ async def test_only_what_was_asked_for_comes(
 async def test_every_event_comes_once_under_its_first_name(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    await hook(running, receiver, events=["*"])
+    await hook(running.http, receiver, events=["*"])
 
     await node.ready(ONE)
     await write(node, ONE, "last")
@@ -143,7 +86,7 @@ async def test_what_was_before_the_endpoint_does_not_come(
 ) -> None:
     await write(node, ONE, "before")
 
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     await write(node, ONE, "after")
     await receiver.until(1)
 
@@ -170,9 +113,9 @@ async def test_what_a_user_has_no_part_in_does_not_come(
 async def test_nothing_comes_after_the_endpoint_was_deleted(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     async with receiving() as witness:
-        await hook(running, witness, "witness")
+        await hook(running.http, witness, "witness")
         await running.http.delete("/api/webhooks/crm")
 
         await write(node, ONE, "after")
@@ -194,7 +137,7 @@ async def test_what_failed_comes_again_under_the_same_id_and_in_order(
         return takes(got) if calls.count(got.id) == 3 else fails(got)
 
     receiver.answers = at_the_third
-    await hook(running, receiver)
+    await hook(running.http, receiver)
 
     await write(node, ONE, *range(4))
     await receiver.until(4)
@@ -208,7 +151,7 @@ async def test_a_session_that_fails_holds_up_no_other(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
     receiver.answers = lambda got: fails(got) if got.frame["session"] == "user-one" else takes(got)
-    await hook(running, receiver)
+    await hook(running.http, receiver)
 
     await write(node, ONE, "held up")
     await write(node, TWO, *range(10))
@@ -224,9 +167,9 @@ async def test_one_that_hangs_holds_up_no_other_endpoint_and_is_given_up(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
     receiver.answers = hangs
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     async with receiving() as other:
-        await hook(running, other, "other")
+        await hook(running.http, other, "other")
 
         await write(node, ONE, *range(5))
         await other.until(5)
@@ -241,7 +184,7 @@ async def test_one_that_hangs_holds_up_no_other_endpoint_and_is_given_up(
 async def test_one_that_restarts_gets_everything(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     await write(node, ONE, *range(5))
     await receiver.until(5)
 
@@ -260,7 +203,7 @@ async def test_a_redirect_is_not_followed(
 ) -> None:
     async with receiving() as elsewhere:
         receiver.answers = lambda _: web.Response(status=302, headers={"Location": elsewhere.url})
-        await hook(running, receiver)
+        await hook(running.http, receiver)
 
         await write(node, ONE, "stay")
         await receiver.when(lambda: len(receiver.got) >= 2)
@@ -273,7 +216,7 @@ async def test_an_answer_without_end_is_cut_and_counts(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
     receiver.answers = lambda _: web.Response(body=b"x" * 5_000_000)
-    await hook(running, receiver)
+    await hook(running.http, receiver)
 
     await write(node, ONE, "a", "b")
     await receiver.until(2)
@@ -287,7 +230,7 @@ async def test_an_address_that_may_not_be_called_is_not(
     """What was allowed when the endpoint was made may not be any more."""
     async with serving(settings_for(nats_url, tmp_path, **QUICK), reads) as open_to_loopback:
         await until_ready(open_to_loopback)
-        await hook(open_to_loopback, receiver)
+        await hook(open_to_loopback.http, receiver)
     closed = QUICK | {"webhook_allow_private": ""}
 
     async with serving(settings_for(nats_url, tmp_path, **closed), reads) as running:
@@ -308,140 +251,22 @@ async def test_a_changed_url_is_tried_at_once(
     running.app.state.parts.webhooks._settings = running.app.state.parts.settings.model_copy(
         update={"webhook_backoff_max": 3_600, "webhook_backoff_first": 3_600}
     )
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     await write(node, ONE, *range(3))
     await receiver.when(lambda: len(receiver.got) == 1)
 
     async with receiving() as mended:
-        await hook(running, mended)
+        await hook(running.http, mended)
         await mended.until(3)
 
         assert mended.texts == ["0", "1", "2"]
-
-
-# Dead letters
-
-
-@pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
-async def test_what_is_too_much_to_wait_is_a_dead_letter_the_oldest_first(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    receiver.answers = fails
-    await hook(running, receiver)
-    await write(node, ONE, 0)
-    await receiver.when(lambda: len(receiver.got) >= 2)
-
-    await write(node, ONE, *range(1, 9))
-    letters = await until_dead(running, 4)
-    receiver.answers = takes
-    await receiver.until(5)
-
-    assert [letter["reason"] for letter in letters] == ["overflow"] * 4
-    assert receiver.texts == ["4", "5", "6", "7", "8"]
-    positions = [letter["position"] for letter in letters]
-    assert positions == sorted(positions)
-
-
-@pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
-async def test_a_burst_is_no_reason_to_bury_where_nothing_fails(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    await hook(running, receiver)
-
-    await write(node, ONE, *range(60))
-    await receiver.until(60)
-
-    assert receiver.texts == [str(number) for number in range(60)]
-    assert await dead(running) == []
-
-
-@pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
-async def test_a_burst_that_meets_a_failure_keeps_the_newest(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    holding = asyncio.Event()
-
-    def late(got: Got) -> web.Response | None:
-        return None if not holding.is_set() else fails(got)
-
-    receiver.answers = late
-    await hook(running, receiver)
-    await write(node, ONE, *range(40))
-    await receiver.when(lambda: receiver.under_way == 1)
-    holding.set()
-    await receiver.stop()
-    receiver.answers = takes
-    letters = await until_dead(running, 35)
-    await receiver.start()
-    await receiver.until(5)
-
-    assert len(letters) == 35
-    assert receiver.texts == [str(number) for number in range(35, 40)]
-
-
-@pytest.mark.parametrize("running", [{"webhook_retry_hours": 0.3 / 3_600}], indirect=True)
-async def test_what_no_try_delivered_in_time_is_a_dead_letter_and_can_be_redriven(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    receiver.answers = fails
-    await hook(running, receiver)
-    await write(node, ONE, *range(3))
-    letters = await until_dead(running, 3)
-    assert {letter["reason"] for letter in letters} == {"gave_up"}
-    assert letters[0]["attempts"] >= 2
-    assert letters[0]["lastError"] == "HTTP 500"
-
-    still = await running.http.post("/api/webhooks/crm/redrive")
-    receiver.answers = takes
-    one = await running.http.post(f"/api/webhooks/crm/dead/{letters[1]['id']}/redrive")
-    rest = await running.http.post("/api/webhooks/crm/redrive")
-
-    assert [r["outcome"] for r in still.json()["results"]] == ["failed", "left", "left"]
-    assert (one.json()["delivered"], rest.json()["delivered"]) == (1, 2)
-    assert receiver.texts == ["1", "0", "2"]
-    assert [got.id for got in receiver.taken] == [letters[n]["eventId"] for n in (1, 0, 2)]
-    assert await dead(running) == []
-
-
-@pytest.mark.parametrize("running", [{"webhook_retry_hours": 0.1 / 3_600}], indirect=True)
-async def test_dead_letters_can_be_thrown_away(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    receiver.answers = fails
-    await hook(running, receiver)
-    await write(node, ONE, *range(3))
-    letters = await until_dead(running, 3)
-
-    one = await running.http.delete(f"/api/webhooks/crm/dead/{letters[0]['id']}")
-    again = await running.http.delete(f"/api/webhooks/crm/dead/{letters[0]['id']}")
-    left = await dead(running)
-    rest = await running.http.delete("/api/webhooks/crm/dead")
-
-    assert (one.status_code, again.status_code, rest.status_code) == (200, 404, 200)
-    assert [letter["id"] for letter in left] == [letters[1]["id"], letters[2]["id"]]
-    assert await dead(running) == []
-
-
-@pytest.mark.parametrize("running", [{"webhook_retry_hours": 0.1 / 3_600}], indirect=True)
-async def test_a_dead_letter_of_another_endpoint_is_not_found(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    receiver.answers = fails
-    await hook(running, receiver)
-    await write(node, ONE, 0)
-    letters = await until_dead(running, 1)
-    await hook(running, receiver, "other")
-
-    answer = await running.http.post(f"/api/webhooks/other/dead/{letters[0]['id']}/redrive")
-
-    assert answer.status_code == 404
 
 
 async def test_what_was_deleted_from_the_log_comes_no_more(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
     receiver.answers = fails
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     await write(node, ONE, "deleted")
     await receiver.when(lambda: len(receiver.got) >= 1)
 
@@ -460,7 +285,7 @@ async def test_deliveries_are_shown_with_what_became_of_them(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
     receiver.answers = lambda got: fails(got) if got.text == "bad" else takes(got)
-    await hook(running, receiver)
+    await hook(running.http, receiver)
     await write(node, ONE, "good")
     await write(node, TWO, "bad")
 
@@ -482,110 +307,16 @@ async def test_deliveries_are_shown_with_what_became_of_them(
     assert (statistics.failing, statistics.waiting) == (1, 1)
 
 
-# Replies
-
-
-def sends(node: ScriptedNode) -> list[Send]:
-    return [command for _, command in node.commands if isinstance(command, Send)]
-
-
-def bodies(node: ScriptedNode) -> list[str]:
-    return [send.body for send in sends(node)]
-
-
-async def test_a_reply_is_sent_to_the_chat(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    await node.ready(ONE)
-    receiver.answers = lambda _: web.json_response({"reply": "hello yourself"})
-    await hook(running, receiver)
-
-    await write(node, ONE, "hello")
-    await receiver.when(lambda: len(node.sends) == 1)
-
-    (send,) = sends(node)
-    assert (send.body, send.to) == ("hello yourself", "491701111111@c.us")
-
-
-async def test_a_reply_to_what_came_twice_is_sent_once(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    """The gateway may end between an answer and the record of it."""
-    await node.ready(ONE)
-    receiver.answers = lambda got: web.json_response({"reply": f"re: {got.text}"})
-    await hook(running, receiver)
-    await write(node, ONE, "hello")
-    await receiver.when(lambda: len(node.sends) == 1)
-    webhooks = running.app.state.parts.webhooks
-    (endpoint,) = await webhooks.register.every()
-    letter = Letter(
-        webhook="crm",
-        user=None,
-        event_id=receiver.taken[0].id,
-        event="message-received",
-        session=ONE.dotted,
-        position=receiver.taken[0].frame["position"],
-        away=False,
-        reason="gave_up",
-        attempts=1,
-        error=None,
-        at=utc_now(),
-    )
-    await webhooks.letters.bury(endpoint.id, letter)
-
-    again = await running.http.post("/api/webhooks/crm/redrive")
-
-    assert again.json()["delivered"] == 1
-    assert len(receiver.taken) == 2
-    assert list(node.sends.values()) == [1]
-
-
-async def test_an_answer_that_is_no_reply_sends_nothing(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    no_reply = ["", "no json", "[]", '"reply"', '{"reply": 7}', '{"reply": " "}', '{"reply": null}']
-    await node.ready(ONE)
-    receiver.answers = lambda got: web.Response(text=got.text)
-    await hook(running, receiver)
-
-    await write(node, ONE, *no_reply, '{"reply": "yes"}')
-    await receiver.when(lambda: len(node.sends) > 0)
-
-    assert bodies(node) == ["yes"]
-
-
-async def test_a_reply_of_a_session_that_cannot_send_is_noted_and_holds_up_nothing(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    await node.registered(ONE)
-    await node.starting(ONE)
-    await node.pairing(ONE)
-    receiver.answers = lambda _: web.json_response({"reply": "hello"})
-    await hook(running, receiver)
-
-    await write(node, ONE, "a", "b")
-    await receiver.until(2)
-
-    async with asyncio.timeout(20):
-        while True:
-            body = (await running.http.get("/api/webhooks/crm/deliveries")).json()
-            if len(body["deliveries"]) == 2:
-                break
-            await asyncio.sleep(0.02)
-    assert {one["reply"] for one in body["deliveries"]} == {"not_ready"}
-    assert not node.sends
-
-
 # Secrets
 
 
 async def test_a_new_secret_signs_beside_the_old_one(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    old = (await hook(running, receiver))["secret"]
+    old = (await hook(running.http, receiver))["secret"]
     new = "whsec_" + "bmV3" * 8
 
-    changed = await hook(running, receiver, secret=new)
+    changed = await hook(running.http, receiver, secret=new)
     await write(node, ONE, "hello")
     await receiver.until(1)
 
@@ -598,7 +329,7 @@ async def test_a_new_secret_signs_beside_the_old_one(
 async def test_a_secret_of_any_form_signs(
     running: Running, node: ScriptedNode, receiver: Receiver
 ) -> None:
-    await hook(running, receiver, secret="correct-horse")
+    await hook(running.http, receiver, secret="correct-horse")
 
     await write(node, ONE, "hello")
     await receiver.until(1)
@@ -615,7 +346,7 @@ async def test_a_gateway_that_starts_again_goes_on_where_it_was(
 ) -> None:
     async with serving(settings_for(nats_url, tmp_path, **QUICK), reads) as first:
         await until_ready(first)
-        await hook(first, receiver)
+        await hook(first.http, receiver)
         await write(node, ONE, *range(5))
         await receiver.until(5)
         receiver.answers = lambda got: (
@@ -640,22 +371,21 @@ async def test_nats_that_is_killed_loses_nothing(
     own_nats: NatsServer, reads: FakeReads, tmp_path: Path, receiver: Receiver
 ) -> None:
     settings = settings_for(own_nats.url, tmp_path, **QUICK)
-    client = await connect(settings, "node", name="scripted-node", patience=5)
-    await declare(client.jetstream(), settings)
-    node = ScriptedNode(client, reads)
-    async with serving(settings, reads) as running:
+    async with (
+        scripted(own_nats.url, tmp_path, reads) as node,
+        serving(settings, reads) as running,
+    ):
         await until_ready(running)
-        await hook(running, receiver)
+        await hook(running.http, receiver)
         await write(node, ONE, *range(10))
         await receiver.until(5)
 
         own_nats.kill()
         await asyncio.to_thread(own_nats.start)
         async with asyncio.timeout(20):
-            while not client.is_connected:
+            while not node.client.is_connected:
                 await asyncio.sleep(0.05)
         await write(node, ONE, *range(10, 20))
         await receiver.until(20)
 
-    await client.close()
     assert receiver.texts == [str(number) for number in range(20)]

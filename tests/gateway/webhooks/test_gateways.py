@@ -13,18 +13,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from events.connection import connect
-from events.settings import Settings
-from events.streams import declare
 from events.subjects import SessionId
 from tests.gateway.conftest import serving, settings_for, until_ready
-from tests.gateway.node import ScriptedNode, received
+from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
-from tests.gateway.receiver import Receiver, receiving
+from tests.gateway.webhooks.receiver import Receiver, receiving
+from tests.gateway.webhooks.world import ONE, TWO, hook, scripted, write
 from tests.services import NatsServer, free_port
 
-ONE = SessionId("user", "one")
-TWO = SessionId("user", "two")
 KEY = "k"
 
 
@@ -45,6 +41,9 @@ class Gateway:
             "WEBHOOK_TIMEOUT": "2",
             "WEBHOOK_BACKOFF_FIRST": "0.05",
         }
+        self.http = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}", headers={"x-api-key": KEY}
+        )
         self.process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
         self.posts = asyncio.Event()
@@ -58,10 +57,10 @@ class Gateway:
             stderr=asyncio.subprocess.STDOUT,
         )
         self._reading = asyncio.create_task(self._read())
-        async with httpx.AsyncClient() as http, asyncio.timeout(30):
+        async with asyncio.timeout(30):
             while True:
                 try:
-                    await http.get(f"http://127.0.0.1:{self.port}/health/live")
+                    await self.http.get("/health/live")
                     return
                 except httpx.HTTPError:
                     await asyncio.sleep(0.05)
@@ -87,6 +86,7 @@ class Gateway:
             self.tell(number)
         await self.process.wait()
         await self._reading
+        await self.http.aclose()
 
 
 @contextlib.asynccontextmanager
@@ -104,27 +104,9 @@ async def two_gateways(nats_url: str, home: Path) -> AsyncIterator[tuple[Gateway
                 await gateway.end()
 
 
-@contextlib.asynccontextmanager
-async def scripted(nats_url: str, home: Path) -> AsyncIterator[ScriptedNode]:
-    settings = Settings(nats_url=nats_url, data_dir=home)
-    client = await connect(settings, "node", name="scripted-node", patience=5)
-    await declare(client.jetstream(), settings)
-    try:
-        yield ScriptedNode(client, FakeReads())
-    finally:
-        await client.close()
-
-
-async def hook(gateway: Gateway, receiver: Receiver) -> None:
-    async with httpx.AsyncClient(headers={"x-api-key": KEY}) as http:
-        body = {"url": receiver.url, "events": ["message-received"]}
-        answer = await http.put(f"http://127.0.0.1:{gateway.port}/api/webhooks/crm", json=body)
-        assert answer.status_code == 200, answer.text
-
-
-async def write(node: ScriptedNode, first: int, end: int) -> None:
+async def write_both(node: ScriptedNode, first: int, end: int) -> None:
     for number in range(first, end):
-        await node.message(ONE if number % 2 else TWO, received(str(number)))
+        await write(node, ONE if number % 2 else TWO, number)
 
 
 def in_order(receiver: Receiver, session: SessionId) -> list[int]:
@@ -140,18 +122,18 @@ async def test_one_that_is_killed_is_followed_by_another_and_nothing_is_lost(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
     async with (
-        scripted(own_nats.url, tmp_path) as node,
+        scripted(own_nats.url, tmp_path, FakeReads()) as node,
         receiving() as receiver,
         two_gateways(own_nats.url, tmp_path) as (first, second),
     ):
         # Put at the one that does not post: it is seen by the one that does.
-        await hook(second, receiver)
-        await write(node, 0, 20)
+        await hook(second.http, receiver)
+        await write_both(node, 0, 20)
         await receiver.until(20)
         assert len(receiver.taken) == 20, "both posted"
         assert not second.posts.is_set()
 
-        writing = asyncio.create_task(write(node, 20, 60))
+        writing = asyncio.create_task(write_both(node, 20, 60))
         await receiver.until(30)
         await first.end(signal.SIGKILL)
         await writing
@@ -168,18 +150,18 @@ async def test_one_that_froze_and_wakes_up_posts_no_more(
     own_nats: NatsServer, tmp_path: Path
 ) -> None:
     async with (
-        scripted(own_nats.url, tmp_path) as node,
+        scripted(own_nats.url, tmp_path, FakeReads()) as node,
         receiving() as receiver,
         two_gateways(own_nats.url, tmp_path) as (first, second),
     ):
-        await hook(first, receiver)
-        await write(node, 0, 4)
+        await hook(first.http, receiver)
+        await write_both(node, 0, 4)
         await receiver.until(4)
 
         first.tell(signal.SIGSTOP)
         await asyncio.wait_for(second.posts.wait(), 60)
         first.tell(signal.SIGCONT)
-        await write(node, 4, 24)
+        await write_both(node, 4, 24)
         await receiver.until(24, seconds=60)
         await asyncio.wait_for(first.lost.wait(), 60)
 
@@ -197,13 +179,12 @@ async def test_one_that_ends_hands_over_at_once(
         await until_ready(first)
         async with serving(settings, reads) as second:
             await until_ready(second)
-            body = {"url": receiver.url, "events": ["message-received"]}
-            await first.http.put("/api/webhooks/crm", json=body)
-            await write(node, 0, 10)
+            await hook(first.http, receiver)
+            await write_both(node, 0, 10)
             await receiver.until(10)
 
             await first_alone.aclose()
-            await write(node, 10, 20)
+            await write_both(node, 10, 20)
             # With a lease of 22 s that has to run out, this would take too long.
             await receiver.until(20, seconds=15)
 

@@ -80,9 +80,9 @@ def incoming(session: SessionId, wa_id: str) -> str:
     return f"{session.dotted}/in/{wa_id}"
 
 
-def outgoing(session: SessionId) -> str:
-    """Mint a name for media that is to be sent."""
-    return f"{session.dotted}/out/{new_id()}"
+def outgoing(session: SessionId, file: str | None = None) -> str:
+    """Name the object of media that is to be sent, under a new id if none is given."""
+    return f"{session.dotted}/out/{file or new_id()}"
 
 
 class JetStreamMedia:

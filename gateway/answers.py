@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from events.clock import utc_now
+from gateway.message_answers import MessageDTO
 from gateway.problems import title
-from gateway.wire import MessageDTO, SessionDTO, Wire, instant
+from gateway.wire import SessionDTO, Wire, instant
 
 SECRET = {"Cache-Control": "no-store"}
 """On every answer that holds a QR code: it is a credential."""

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from events.asks import Question
 from events.content import Contact, Content, Deletion, Kept, Location, MediaKind, Reaction
-from events.media import Held, MediaAway, MediaGone, incoming
+from events.media import Held, MediaAway, MediaGone, MediaStore, incoming, outgoing
 from events.subjects import SessionId
 from gateway.answers import SentAnswer, answer, errors
 from gateway.broker import BrokerAway
@@ -209,12 +209,12 @@ async def media(
 
 @router.get(
     "/media/{messageId}",
-    summary="The file of a received message",
+    summary="The file of a message",
     response_class=Response,
     responses={200: {"content": {"application/octet-stream": _BYTES}}} | errors(400, 404, 409, 503),
 )
 @needs("read")
-async def received(
+async def file(
     session_id: OfPath,
     message_id: Annotated[
         str, Path(alias="messageId", min_length=1, max_length=200, pattern=_ID_PATTERN)
@@ -222,13 +222,16 @@ async def received(
     parts: Use,
     caller: Who,
 ) -> Response:
-    """Give out a file; one that was not kept is fetched from WhatsApp, where it still is."""
+    """Give out a file, as its message's `mediaUrl` names it or by the message's own id.
+
+    One that is not kept is fetched from WhatsApp, where it still is.
+    """
     view = await parts.directory.by_id(session_id, caller)
     session = SessionId(view.user, view.bot)
     bare = message_id.split("_")[2] if message_id.count("_") >= 2 else message_id
     try:
         try:
-            held = await parts.uploads.store.get(incoming(session, bare))
+            held = await _kept(parts.uploads.store, session, bare)
         except MediaGone:
             await _fetch(parts, session, message_id)
             held = await parts.uploads.store.get(incoming(session, bare))
@@ -238,6 +241,14 @@ async def received(
     except MediaAway as error:
         raise BrokerAway from error
     return Response(content, headers=_headers(held))
+
+
+async def _kept(store: MediaStore, session: SessionId, file: str) -> Held:
+    """Look a file up, received or sent; raises MediaGone and MediaAway."""
+    try:
+        return await store.get(incoming(session, file))
+    except MediaGone:
+        return await store.get(outgoing(session, file))
 
 
 async def _fetch(parts: Parts, session: SessionId, message: str) -> None:

@@ -24,6 +24,7 @@ from events.log import Stored
 from events.message import ACK_OF
 from events.session import WORDS, State
 from events.subjects import SessionId
+from gateway.message_answers import Attachment
 from gateway.problems import without_addresses
 from gateway.wire import Json, instant, number
 from projections.views import QrView, SessionView
@@ -276,7 +277,7 @@ def _faces(session: SessionId, time: datetime, payload: AnyPayload, was_away: bo
         case message.Received():
             # What the owner wrote on the phone is no message to answer.
             name = "message-from-me" if payload.from_me else "message-received"
-            return [of(name, message=_received(payload))]
+            return [of(name, message=_received(session, payload))]
         # Nobody's business outside, or told by something else: who owns the
         # session, its snapshots and breaker, further codes (qr-update tells
         # them), what is about to be sent; pools and commands.
@@ -284,8 +285,11 @@ def _faces(session: SessionId, time: datetime, payload: AnyPayload, was_away: bo
             return []
 
 
-def _received(payload: message.Received) -> Json:
-    return {
+def _received(session: SessionId, payload: message.Received) -> Json:
+    # A frame is made of its event alone, so that it is the same however often it is
+    # told: an old one may name a file that has expired since.
+    attached = Attachment.of(session.joined, payload.media, payload.body)
+    told: Json = {
         "id": payload.wa_id,
         "key": payload.key,
         "body": payload.body,
@@ -298,3 +302,4 @@ def _received(payload: message.Received) -> Json:
         "quotedMessageId": payload.quoted,
         "timestamp": instant(payload.at),
     }
+    return told | attached.model_dump(by_alias=True)

@@ -12,10 +12,11 @@ from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer,
 from gateway.budget import Spend
 from gateway.callers import Who, needs
 from gateway.ids import SessionKey
+from gateway.message_answers import message_dto
 from gateway.parts import Use
 from gateway.problems import Problem
 from gateway.sending import Delivery
-from gateway.wire import MessageBody, SendBody, instant, message_dto
+from gateway.wire import MessageBody, SendBody, instant
 
 router = APIRouter(tags=["messages"])
 
@@ -112,9 +113,10 @@ async def history(
     view = await parts.directory.by_id(session_id, caller)
     found = await parts.reads.history(SessionId(view.user, view.bot), limit, before)
     full = len(found) == limit
+    days = parts.settings.media_days
     body = HistoryAnswer(
         session_id=view.session,
-        messages=[message_dto(message) for message in found],
+        messages=[message_dto(message, view.session, days) for message in found],
         total=len(found),
         next_before=found[-1].position if full else None,
     )

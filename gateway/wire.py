@@ -22,7 +22,7 @@ from events.session import State
 from gateway import recipients
 from gateway.ids import Id, SessionKey, text
 from gateway.problems import without_addresses
-from projections.views import MessageView, QrView, SessionView
+from projections.views import QrView, SessionView
 
 LONGEST_MESSAGE = 65_536
 
@@ -244,54 +244,6 @@ def uptime(view: SessionView, now: datetime) -> int:
     if view.ready_since is None or State(view.state) is not State.READY:
         return 0
     return max(0, int((now - view.ready_since).total_seconds()))
-
-
-class MessageDTO(Wire):
-    """A message of a session's history."""
-
-    id: str | None
-    message_id: str | None
-    command_key: str | None
-    key: str | None
-    direction: str
-    from_me: bool
-    chat_id: str
-    sender: str | None = Field(serialization_alias="from")
-    to: str | None
-    author: str | None
-    body: str
-    type: str
-    status: str
-    ack: int
-    reason: str | None
-    push_name: str | None
-    timestamp: str
-    position: int
-
-
-def message_dto(view: MessageView) -> MessageDTO:
-    """Show a message."""
-    out = view.direction == "out"
-    return MessageDTO(
-        id=view.wa_id,
-        message_id=view.wa_id,
-        command_key=view.message,
-        key=view.key,
-        direction=view.direction,
-        from_me=out,
-        chat_id=view.chat,
-        sender=view.sender,
-        to=view.chat if out else None,
-        author=view.author,
-        body=view.body,
-        type=view.type,
-        status=view.status,
-        ack=view.ack,
-        reason=view.reason,
-        push_name=view.push_name,
-        timestamp=instant(view.at),
-        position=view.position,
-    )
 
 
 Json = dict[str, Any]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NotRequired, TypedDict, assert_never
 
 from events import message as m
+from events.content import Contact, Content, Deletion, Kept, Location, Media, Reaction
 from events.message import MessageEvent
 from projections.facts import Fact
 
@@ -53,7 +54,13 @@ def step(fact: Fact[MessageEvent], keep: timedelta, base: int | None = None) -> 
     match event:
         case m.Sending():
             done["first"] |= {"message": event.message, "chat": event.to}
-            done["set"] = {"body": event.body, "wa_id": event.wa_id, "status": "queued", "ack": 0}
+            done["set"] = {
+                **_carried(event.content, fact),
+                "body": event.body,
+                "wa_id": event.wa_id,
+                "status": "queued",
+                "ack": 0,
+            }
         case m.Sent():
             # The chat stays what was asked for: WhatsApp may resolve a phone to a LID.
             done["first"] |= {"message": event.message, "chat": event.chat}
@@ -76,7 +83,7 @@ def step(fact: Fact[MessageEvent], keep: timedelta, base: int | None = None) -> 
                 "reason": event.reason,
             }
         case m.Received():
-            done["first"] = _received(event)
+            done["first"] = _received(event) | _file(event.media, fact)
             if not event.from_me:
                 done["counts"] = "received"
         case m.Delivered() | m.Read() | m.Played():
@@ -111,6 +118,33 @@ def _received(event: m.Received) -> Fields:
         "push_name": event.push_name,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _carried(content: Content | None, fact: Fact[MessageEvent]) -> Fields:
+    """Tell what a send carries besides its text, by WhatsApp's own word for it."""
+    match content:
+        case None:
+            return {}
+        case Media():
+            word = "ptt" if content.kind == "voice" else content.kind
+            kept = Kept.model_validate(content, from_attributes=True)
+            return {"type": word, **_file(kept, fact)}
+        case Location():
+            return {"type": "location"}
+        case Contact():
+            return {"type": "vcard"}
+        case Reaction():
+            return {"type": "reaction"}
+        case Deletion():
+            return {"type": "revoked"}
+        case _:
+            assert_never(content)
+
+
+def _file(file: Kept | None, fact: Fact[MessageEvent]) -> Fields:
+    if file is None:
+        return {}
+    return {"media": file.model_dump_json(), "media_at": fact.stored_at.isoformat()}
 
 
 def milliseconds(at: datetime) -> int:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from events import subjects
 from events.breaker import BreakerState
+from events.content import Kept
 from events.log import Log, LogError
 from events.session import Session, State
 from events.session_events import Totals
@@ -326,7 +327,9 @@ def _attempt(row: Row) -> int:
 
 def _message_view(held: dict[str, str]) -> MessageView:
     absent = dict.fromkeys(("message", "wa_id", "key", "sender", "author", "reason", "push_name"))
-    return MessageView.model_validate({**absent, **held})
+    file = held.get("media")
+    kept = None if file is None else Kept.model_validate_json(file)
+    return MessageView.model_validate({**absent, **held, "media": kept})
 
 
 def _health(name: str, held: dict[str, str], tail: int | None) -> ProjectionHealth:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from events.breaker import BreakerState
+from events.content import Kept
 from events.session_events import Totals
 
 
@@ -85,7 +86,8 @@ class MessageView(View):
     """One message of a session's history.
 
     `status` is queued, sent, delivered, read, played, failed, expired or
-    unresolved for what goes out, and received for what comes in.
+    unresolved for what goes out, and received for what comes in. `media` is its
+    file, and `media_at` the time from which it is kept.
     """
 
     message: str | None
@@ -103,6 +105,8 @@ class MessageView(View):
     push_name: str | None
     at: datetime
     position: int
+    media: Kept | None = None
+    media_at: datetime | None = None
 
 
 class ProjectionHealth(View):

@@ -1,4 +1,7 @@
-"""Files through the whole service, byte for byte: from HTTP to the phone, and back."""
+"""Files through the whole service, byte for byte: from HTTP to the phone, and back.
+
+Both are then in the history, and given out from where it says they are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,8 +53,9 @@ async def test_files_reach_the_phone_and_come_from_it_byte_for_byte(tmp_path: Pa
         for file, wa_id in zip(FILES, sent, strict=True):
             [told] = await service.phone.messages(NUMBER, id=wa_id)
             await _is_held_by_whatsapp(service, file, told)
-        for file, wa_id in zip(FILES, received, strict=True):
-            await _is_given_out(service, file, wa_id)
+        shown = {m["messageId"]: m for m in await service.history("ann-bot")}
+        for file, wa_id in zip(FILES * 2, sent + received, strict=True):
+            await _is_given_out(service, file, shown[wa_id])
         assert await service.phone.repeats(NUMBER) == 0
 
 
@@ -91,8 +96,16 @@ async def _is_held_by_whatsapp(service: Service, file: File, told: Message) -> N
     assert (told.carried["mimetype"], told.carried["filename"]) == (file.mime, file.name)
 
 
-async def _is_given_out(service: Service, file: File, wa_id: str) -> None:
-    answer = await service.http.get(f"/api/sessions/ann-bot/media/{wa_id}")
+async def _is_given_out(service: Service, file: File, message: dict[str, Any]) -> None:
+    told = {name: message[name] for name in ("type", "mimetype", "filename", "size", "caption")}
+    assert told == {
+        "type": file.kind,
+        "mimetype": file.mime,
+        "filename": file.name,
+        "size": len(file.content),
+        "caption": file.kind,
+    }
+    answer = await service.http.get(message["mediaUrl"])
     assert answer.status_code == 200, answer.text
     assert hashlib.sha256(answer.content).hexdigest() == file.sha256, file.kind
     assert answer.headers["content-type"] == file.mime

@@ -98,6 +98,8 @@ class FakeReads:
                     push_name=event.push_name,
                     at=event.at,
                     position=position,
+                    media=event.media,
+                    media_at=at,
                 )
             case Delivered() | Read() | Played():
                 if event.message in here:

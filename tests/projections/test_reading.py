@@ -12,6 +12,7 @@ from events import codec, live, pool, subjects
 from events import message as m
 from events import session_events as e
 from events.clock import utc_now
+from events.content import Kept, Media
 from events.log import Guard
 from events.subjects import SessionId
 from projections import models
@@ -175,6 +176,33 @@ async def test_history_is_newest_first_in_pages(here: World) -> None:
     assert mine == await here.read.message(author.id, "mine")
     assert await here.read.message(author.id, "yours") is None
     assert await here.read.history(SessionId("no", "body"), 10) == []
+
+
+async def test_a_file_is_told_with_its_message_in_both_directions(here: World) -> None:
+    author = here.author()
+    came = Kept(mime="image/png", object="ada.shop/in/W1", size=3, sha256="0" * 64, name="ä.png")
+    goes = Media(kind="voice", object="ada.shop/out/1", mime="audio/ogg", size=4, sha256="1" * 64)
+    async with here.projecting():
+        await author.live()
+        await author.message(
+            m.Received(
+                wa_id="W1", key="k", chat="1@c.us", sender="1@c.us", body="look", at=START,
+                type="image", media=came,
+            )
+        )  # fmt: skip
+        await author.message(
+            m.Sending(message="mine", wa_id="W2", to="1@c.us", body="", content=goes)
+        )
+        await author.receive("text")
+        await here.caught_up()
+
+    text, sent, received = await here.read.history(author.id, 3)
+
+    assert (received.type, received.body, received.media) == ("image", "look", came)
+    assert received.media_at
+    assert abs(received.media_at - utc_now()) < timedelta(minutes=5)
+    assert (sent.type, sent.media) == ("ptt", Kept(**goes.model_dump(exclude={"type", "kind"})))
+    assert (text.type, text.media, text.media_at) == ("chat", None, None)
 
 
 async def test_a_tick_never_goes_back(here: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from events import codec
+from events import content as c
 from events import message as m
 from events.log import Stored
 from events.subjects import SessionId
@@ -44,6 +45,42 @@ def test_what_came_in_goes_by_the_id_of_whatsapp_and_never_meets_ours() -> None:
 
 def test_sent_is_at_least_one_tick() -> None:
     assert step(fact(SENT), DAY)["ack"] == 1
+
+
+PICTURE = c.Media(kind="image", object="o", mime="image/png", size=3, sha256="0" * 64, name="a")
+PLACE = c.Location(latitude=52.5, longitude=13.4)
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (PICTURE, "image"),
+        (PICTURE.model_copy(update={"kind": "voice"}), "ptt"),
+        (PLACE, "location"),
+        (c.Contact(name="Ada", phone="491701234567@c.us"), "vcard"),
+        (c.Reaction(target="W", emoji=""), "reaction"),
+        (c.Deletion(target="W"), "revoked"),
+        (None, None),
+    ],
+)
+def test_what_a_send_carries_goes_by_the_word_of_whatsapp(
+    content: c.Content | None, word: str | None
+) -> None:
+    sending = m.Sending(message="mine", wa_id="W", to="1@c.us", body="b", content=content)
+
+    assert step(fact(sending), DAY)["set"].get("type") == word
+
+
+def test_a_file_is_kept_from_the_time_its_message_was_stored() -> None:
+    kept = c.Kept(mime="image/png", object="o", size=3, sha256="0" * 64, name="a")
+    came = m.Received(
+        wa_id="W", key="k", chat="1@c.us", sender="1@c.us", body="", at=T0, media=kept
+    )
+    sending = m.Sending(message="mine", wa_id="W", to="1@c.us", body="", content=PICTURE)
+
+    for fields in (step(fact(came), DAY)["first"], step(fact(sending), DAY)["set"]):
+        assert c.Kept.model_validate_json(str(fields["media"])) == kept
+        assert fields["media_at"] == (T0 + timedelta(seconds=1)).isoformat()
 
 
 @pytest.mark.parametrize(

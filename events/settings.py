@@ -197,7 +197,10 @@ class Settings(BaseSettings):
     )
     webhook_timeout: float = Field(10, gt=0, description="Until a webhook must have answered.")
     webhook_waiting: int = Field(
-        1_000, ge=2, description="Events of a session that may wait for a webhook that fails."
+        1_000,
+        ge=2,
+        description="Events of a session that may wait for a webhook; "
+        "the oldest of more are dead letters.",
     )
     webhook_backoff_first: float = Field(
         1, gt=0, description="Delay before a webhook is tried again."

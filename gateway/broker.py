@@ -11,6 +11,7 @@ from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from events import subjects
 from events.connection import Connection, NoBroker, connect
 from events.envelope import Envelope
 from events.log import Guard, JetStreamLog, LogAway, LogError, Stored
@@ -90,10 +91,14 @@ class Broker:
 
 
 class BrokerLog:
-    """The log over whatever connection there is at the moment, for reading."""
+    """The log, or another stream, over whatever connection there is, for reading.
 
-    def __init__(self, broker: Broker) -> None:
+    A reader is cut as soon as the connection is there again after it was lost.
+    """
+
+    def __init__(self, broker: Broker, stream: str = subjects.EVENTS) -> None:
         self._broker = broker
+        self._stream = stream
 
     async def append(
         self, subject: str, event: Envelope, guard: Guard, ttl: float | None = None
@@ -117,6 +122,7 @@ class BrokerLog:
 
     def _log(self) -> JetStreamLog:
         try:
-            return JetStreamLog(self._broker.jetstream, back=self._broker.client.back)
+            client = self._broker.client
+            return JetStreamLog(self._broker.jetstream, stream=self._stream, back=client.back)
         except BrokerAway as error:
             raise LogAway("no connection") from error

@@ -27,8 +27,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
 from events.clock import utc_now
-from events.log import Hole, JetStreamLog, LogAway, Stored
-from gateway.broker import Broker, BrokerAway
+from events.log import Hole, LogAway, Stored
+from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.callers import Caller, Scope
 from gateway.problems import Problem, broker_away
 
@@ -80,6 +80,7 @@ class Keyring:
 
     def __init__(self, broker: Broker, first: str) -> None:
         self._broker = broker
+        self._log = BrokerLog(broker, f"KV_{subjects.KEYS}")
         self._first = digest(first)
         self._held: dict[str, _Held] = {}
 
@@ -121,7 +122,7 @@ class Keyring:
     async def all(self) -> list[Key]:
         """List every key, oldest first. Asks the bucket itself."""
         try:
-            async for stored in self._log().read([_ALL]):
+            async for stored in self._log.read([_ALL]):
                 self._take(stored.subject, stored.position, stored.raw)
         except (LogAway, Hole) as error:
             raise BrokerAway from error
@@ -150,7 +151,7 @@ class Keyring:
         told: set[str] | None = set()
         # From the beginning each time: keys are few, and a bucket that was made
         # anew must not be read from where the old one ended.
-        async with aclosing(_generator(self._log().follow([_ALL], 1))) as entries:
+        async with aclosing(_generator(self._log.follow([_ALL], 1))) as entries:
             async for stored in entries:
                 if stored is not None:
                     key_id = self._take(stored.subject, stored.position, stored.raw)
@@ -205,12 +206,6 @@ class Keyring:
             raise BrokerAway from error
         # At once here; the other gateways hear of it.
         self._take(_SUBJECT + key_id, ack.seq, raw)
-
-    def _log(self) -> JetStreamLog:
-        try:
-            return JetStreamLog(self._broker.jetstream, stream=f"KV_{subjects.KEYS}")
-        except BrokerAway as error:
-            raise LogAway("no connection") from error
 
 
 def digest(secret: str) -> str:

@@ -16,11 +16,10 @@ from events.log import (
     GUARD_SUBJECT,
     WRONG_LAST_SEQUENCE,
     Hole,
-    JetStreamLog,
     LogAway,
     Stored,
 )
-from gateway.broker import Broker, BrokerAway
+from gateway.broker import Broker, BrokerAway, BrokerLog
 
 STREAM = f"KV_{subjects.HOOKS}"
 PREFIX = f"$KV.{subjects.HOOKS}."
@@ -46,6 +45,7 @@ class Bucket:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._log = BrokerLog(broker, STREAM)
 
     async def get(self, key: str) -> Entry | None:
         """Return the newest value of a key; None if there is none, or none any more."""
@@ -63,7 +63,7 @@ class Bucket:
         entries: dict[str, Entry] = {}
         tail = 0
         try:
-            read = self._log().read([f"{PREFIX}{family}.>"])
+            read = self._log.read([f"{PREFIX}{family}.>"])
             async with aclosing(cast("AsyncGenerator[Stored]", read)) as history:
                 async for stored in history:
                     key = stored.subject.removeprefix(PREFIX)
@@ -78,7 +78,7 @@ class Bucket:
     async def tail(self, family: str) -> int:
         """Return the revision of the newest change below a family."""
         try:
-            return await self._log().tail(f"{PREFIX}{family}.>")
+            return await self._log.tail(f"{PREFIX}{family}.>")
         except LogAway as error:
             raise BrokerAway from error
 
@@ -104,6 +104,3 @@ class Bucket:
             await self._broker.jetstream.publish(PREFIX + key, b"", headers={"KV-Operation": "DEL"})
         except AWAY as error:
             raise BrokerAway from error
-
-    def _log(self) -> JetStreamLog:
-        return JetStreamLog(self._broker.jetstream, stream=STREAM)

@@ -55,22 +55,27 @@ class Courier:
 
     def add(self, waiting: Waiting) -> None:
         """Have an event wait at the end of the lane."""
-        room = self._route.patience.waiting
-        self._lane.add(waiting, room)
-        if self._lane.failing and len(self._lane.waiting) > room:
+        self._lane.add(waiting)
+        if self._holds_too_much:
             self._too_much.set()
 
     async def run(self) -> None:
         """Deliver or bury all that waits."""
-        lane, room = self._lane, self._route.patience.waiting
-        while lane.waiting:
-            # A lane that fails may hold no more than it may, so all of it must be known.
-            if lane.behind and (lane.failing or len(lane.waiting) == 1):
-                await self._read_on()
-            while lane.failing and len(lane.waiting) > room:
-                await self._bury("overflow")
+        while self._lane.waiting:
+            await self._read_on()
+            await self._make_room()
             if await self._is_due():
                 await self._try()
+
+    @property
+    def _holds_too_much(self) -> bool:
+        return len(self._lane.waiting) > self._route.patience.waiting
+
+    async def _make_room(self) -> None:
+        """Bury the oldest of what is too much to wait, whether the endpoint fails or is slow."""
+        # Never while a try is under way: what may be taken any moment is no dead letter.
+        while self._holds_too_much:
+            await self._bury("overflow")
 
     async def _is_due(self) -> bool:
         """Wait until the next try is due, or (False) too much waits meanwhile."""
@@ -79,7 +84,7 @@ class Courier:
             return True
         self._too_much.clear()
         # What came between the last look and this one has set nothing.
-        if len(self._lane.waiting) > self._route.patience.waiting:
+        if self._holds_too_much:
             return False
         try:
             async with asyncio.timeout(max(0.0, (due - utc_now()).total_seconds())):
@@ -97,11 +102,8 @@ class Courier:
                 behind = past.behind(lane.session, lane.waiting[-1], covered)
                 async with aclosing(behind) as events:
                     async for waiting in events:
-                        if len(lane.waiting) >= self._route.patience.waiting:
-                            if not lane.failing:
-                                return
-                            await self._bury("overflow")
                         lane.waiting.append(waiting)
+                        await self._make_room()
             except (LogAway, Hole):
                 await past.until_there()
                 continue
@@ -162,8 +164,6 @@ class Courier:
             error=error,
         )
         while lane.waiting:
-            if lane.behind:
-                await self._read_on()
             old = await self._read()
             if old is not None and not lane.is_hopeless(old.stored_at, now, route.patience):
                 return

@@ -31,9 +31,8 @@ class Patience:
 class Lane:
     """Events stay in the log, and only their positions wait here.
 
-    `behind`: more waits than is held here; the rest is read from the log when
-    there is room. A lane that fails is never behind: what is too much for it goes
-    to the dead letters.
+    `behind`: more waits than is held here, since the record names only the first one;
+    the rest is read from the log before the first try.
     """
 
     session: SessionId
@@ -51,12 +50,11 @@ class Lane:
         """Whether the last try failed."""
         return self.failures > 0
 
-    def add(self, one: Waiting, room: int) -> None:
+    def add(self, one: Waiting) -> None:
         """Have an event wait at the end."""
         self.newest = one.position
-        if self.behind or (len(self.waiting) >= room and not self.failing):
-            self.behind = True
-        else:
+        # Of a lane that is behind, reading on comes to it.
+        if not self.behind:
             self.waiting.append(one)
 
     def passed(self) -> Waiting:

@@ -17,8 +17,8 @@ from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
-from events.log import Hole, JetStreamLog, LogAway, Stored
-from gateway.broker import Broker, BrokerAway
+from events.log import Hole, LogAway, Stored
+from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.webhooks.bucket import AWAY
 
 PAUSE = 0.5
@@ -56,6 +56,7 @@ class Letters:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._log = BrokerLog(broker, subjects.DEAD)
 
     async def bury(self, endpoint_id: str, letter: Letter) -> None:
         """Keep a letter; tries until it is kept."""
@@ -75,8 +76,7 @@ class Letters:
         """List the letters of an endpoint in the order of their events, each event once."""
         found: dict[str, Kept] = {}
         try:
-            log = JetStreamLog(self._broker.jetstream, stream=subjects.DEAD)
-            read = log.read([subjects.dead_events(endpoint_id)])
+            read = self._log.read([subjects.dead_events(endpoint_id)])
             async with aclosing(cast("AsyncGenerator[Stored]", read)) as letters:
                 async for stored in letters:
                     try:

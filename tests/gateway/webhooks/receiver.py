@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,8 +35,8 @@ class Got:
         return self.frame["payload"]["message"]["body"]
 
 
-Answering = Callable[[Got], web.Response | None]
-"""What to answer; None: nothing at all, until the caller gives up."""
+Answering = Callable[[Got], web.Response | Awaitable[web.Response] | None]
+"""What to answer, at once or later; None: nothing at all, until the caller gives up."""
 
 
 def takes(_: Got) -> web.Response:
@@ -104,6 +104,8 @@ class Receiver:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             answer = self.answers(got)
+            if isinstance(answer, Awaitable):
+                answer = await answer
             if answer is None:
                 await self._over.wait()
                 answer = web.Response(status=500)

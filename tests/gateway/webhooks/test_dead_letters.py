@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from tests.gateway.conftest import Running
+from tests.gateway.conftest import Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode
+from tests.gateway.reads import FakeReads
 from tests.gateway.webhooks.receiver import Got, Receiver, fails, takes
-from tests.gateway.webhooks.world import ONE, dead, hook, until_dead, write
+from tests.gateway.webhooks.world import ONE, QUICK, dead, hook, until_dead, write
 
 
 @pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
@@ -34,40 +36,51 @@ async def test_what_is_too_much_to_wait_is_a_dead_letter_the_oldest_first(
 
 
 @pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
-async def test_a_burst_is_no_reason_to_bury_where_nothing_fails(
-    running: Running, node: ScriptedNode, receiver: Receiver
+@pytest.mark.parametrize("status", [200, 500], ids=["slow", "failing"])
+async def test_no_more_wait_than_may_whether_the_endpoint_is_slow_or_fails(
+    running: Running, node: ScriptedNode, receiver: Receiver, status: int
 ) -> None:
-    await hook(running.http, receiver)
+    answered = asyncio.Event()
 
-    await write(node, ONE, *range(60))
-    await receiver.until(60)
-
-    assert receiver.texts == [str(number) for number in range(60)]
-    assert await dead(running) == []
-
-
-@pytest.mark.parametrize("running", [{"webhook_waiting": 5}], indirect=True)
-async def test_a_burst_that_meets_a_failure_keeps_the_newest(
-    running: Running, node: ScriptedNode, receiver: Receiver
-) -> None:
-    holding = asyncio.Event()
-
-    def late(got: Got) -> web.Response | None:
-        return None if not holding.is_set() else fails(got)
+    async def late(_: Got) -> web.Response:
+        await answered.wait()
+        return web.Response(status=status)
 
     receiver.answers = late
     await hook(running.http, receiver)
-    await write(node, ONE, *range(40))
-    await receiver.when(lambda: receiver.under_way == 1)
-    holding.set()
-    await receiver.stop()
+    await write(node, ONE, *range(20))
+    webhooks = running.app.state.parts.webhooks
+    await receiver.when(lambda: webhooks.statistics.waiting == 20)
     receiver.answers = takes
-    letters = await until_dead(running, 35)
-    await receiver.start()
-    await receiver.until(5)
+    answered.set()
+    await receiver.until(5 + (status == 200))
+    letters = await dead(running)
 
-    assert len(letters) == 35
-    assert receiver.texts == [str(number) for number in range(35, 40)]
+    # One that was taken waits no more; the oldest of the others are too many.
+    assert receiver.texts == [*(["0"] if status == 200 else []), *map(str, range(15, 20))]
+    assert [letter["reason"] for letter in letters] == ["overflow"] * (20 - len(receiver.texts))
+
+
+async def test_what_is_too_much_after_a_restart_is_a_dead_letter_as_well(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    settings = settings_for(nats_url, tmp_path, **QUICK, webhook_waiting=5)
+    receiver.answers = fails
+    async with serving(settings, reads) as first:
+        await until_ready(first)
+        await hook(first.http, receiver)
+        await write(node, ONE, 0)
+        await receiver.when(lambda: len(receiver.got) >= 2)
+    await write(node, ONE, *range(1, 13))
+
+    async with serving(settings, reads) as second:
+        await until_ready(second)
+        letters = await until_dead(second, 8)
+        receiver.answers = takes
+        await receiver.until(5)
+
+    assert [letter["reason"] for letter in letters] == ["overflow"] * 8
+    assert receiver.texts == [str(number) for number in range(8, 13)]
 
 
 @pytest.mark.parametrize("running", [{"webhook_retry_hours": 0.3 / 3_600}], indirect=True)

@@ -74,6 +74,8 @@ async def test_a_mistake_of_ours_neither_keeps_the_pages_breaker_half_open_nor_i
 ) -> None:
     with a_world(tmp_path, page_breaker_failures=1, session_memory_mb=800) as world:
         await asyncio.to_thread(world.linked, ANN)
+        # A page that hangs before it has told everything is started anew.
+        await asyncio.to_thread(world.until, lambda: world.wire.ears[ANN].is_open)
         world.browser(ANN).hang()
         await world.wire.ask(ANN, "chats")
         await asyncio.to_thread(world.wait_for, ANN, "operations_paused")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from nats.aio.client import Client
 
-from actors import wire
+from actors import nats_inbox
 from actors.inbox import Delivered, Inbox
 from actors.wire import NatsWire
 from events import codec, connection, subjects
@@ -71,7 +71,7 @@ class Node:
 
     async def next(self) -> str:
         """Wait for the next command, for less than an empty pull may last."""
-        return await asyncio.wait_for(self.brought.get(), wire.PULL / 2)
+        return await asyncio.wait_for(self.brought.get(), nats_inbox.PULL / 2)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from actors.session_messages import Replied
 from actors.session_parts import SessionParts
 from events import codec, live
 from events.session import State
-from events.session_rules import TypedCode
+from events.session_facts import TypedCode
 
 WITHOUT_READY = frozenset({"screenshot", "status", "pairing-code"})
 """What a page can be asked whatever its state."""

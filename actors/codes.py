@@ -7,7 +7,8 @@ from collections.abc import Callable
 from actors.session_parts import SessionParts
 from events import live
 from events.session import State
-from events.session_rules import CodeShown, is_typing
+from events.session_facts import CodeShown
+from events.session_rules import is_typing
 
 
 class Codes:

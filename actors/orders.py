@@ -14,7 +14,8 @@ from events import codec, live
 from events import session_events as e
 from events.session import State
 from events.session_events import SessionCommand, SessionEvent
-from events.session_rules import Refusal, Unlinked, decide
+from events.session_facts import Unlinked
+from events.session_rules import Refusal, decide
 
 S = State
 

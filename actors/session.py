@@ -61,7 +61,7 @@ from events import session_events as e
 from events.log import Conflict
 from events.session import WITH_BROWSER, State
 from events.session_events import SessionEvent
-from events.session_rules import (
+from events.session_facts import (
     Due,
     Fact,
     Failure,
@@ -71,8 +71,8 @@ from events.session_rules import (
     Stale,
     Unlinked,
     Wanting,
-    decide,
 )
+from events.session_rules import decide
 from events.subjects import SessionId
 
 S = State

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from actors.browser import protocol as b
 from events.session import Session, State
-from events.session_rules import (
+from events.session_facts import (
     Banned,
     Conflicted,
     Dropped,

@@ -10,7 +10,7 @@ from actors.operations import Operations
 from actors.session_messages import Weighed
 from actors.session_parts import SessionParts
 from events import live
-from events.session_rules import Heavy
+from events.session_facts import Heavy
 
 IDLE = 5.0
 """Seconds until a browser that is too heavy, and busy, is looked at again."""

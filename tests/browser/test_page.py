@@ -33,7 +33,7 @@ from actors.browser.protocol import (
 )
 from actors.sightings import fact_of
 from events.session import Session, State
-from events.session_rules import Failure
+from events.session_facts import Failure
 from tests.browser.simulated import simulator_url  # noqa: F401  # a fixture
 from tests.browser.test_chromium import alive, until
 from tests.browser.world import (

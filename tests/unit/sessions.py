@@ -5,21 +5,22 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from events import session_events as e
-from events import session_rules as r
+from events import session_facts as f
 from events.session import Session, State, evolve
 from events.session_events import SessionCommand, SessionEvent, Totals
-from events.session_rules import Fact, Policy, decide
+from events.session_facts import Fact
+from events.session_rules import Policy, decide
 from events.subjects import SessionId
 
 S = State
 IDENTITY = SessionId("ada", "shop")
 POLICY = Policy()
 T0 = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-SYNCED = r.Synced("491701234567@c.us", "7@lid", "Ada")
+SYNCED = f.Synced("491701234567@c.us", "7@lid", "Ada")
 
 REGISTERED = e.Registered(user="ada", bot="shop")
-CLAIMING = r.Claiming(life="life", totals=Totals())
-CRASH = r.Failure("page_crashed", "the renderer ended")
+CLAIMING = f.Claiming(life="life", totals=Totals())
+CRASH = f.Failure("page_crashed", "the renderer ended")
 
 Told = SessionCommand | Fact
 
@@ -44,25 +45,25 @@ def kinds(events: list[SessionEvent]) -> str:
     return " ".join(event.kind for event in events)
 
 
-_STARTING: tuple[Told, ...] = (CLAIMING, r.Wanting(), r.Launching())
-_PAIRING = (*_STARTING, r.CodeShown(20))
-_READY = (*_STARTING, r.Linked(), SYNCED)
+_STARTING: tuple[Told, ...] = (CLAIMING, f.Wanting(), f.Launching())
+_PAIRING = (*_STARTING, f.CodeShown(20))
+_READY = (*_STARTING, f.Linked(), SYNCED)
 
 ROUTES: dict[State, tuple[Told, ...]] = {
     S.REGISTERED: (CLAIMING,),
-    S.QUEUED: (CLAIMING, r.Wanting()),
+    S.QUEUED: (CLAIMING, f.Wanting()),
     S.STARTING: _STARTING,
     S.PAIRING: _PAIRING,
-    S.AUTHENTICATED: (*_STARTING, r.Linked()),
+    S.AUTHENTICATED: (*_STARTING, f.Linked()),
     S.READY: _READY,
-    S.OFFLINE: (*_READY, r.Dropped("TIMEOUT")),
+    S.OFFLINE: (*_READY, f.Dropped("TIMEOUT")),
     S.BACKING_OFF: (*_READY, CRASH),
-    S.SUSPENDED: (*_READY, CRASH, *(r.Due(), r.Launching(), CRASH) * 5),
-    S.PARKED: (*_READY, r.Conflicted()),
-    S.RESTING: (*_PAIRING, *(r.CodeShown(20),) * 6),
-    S.BLOCKED: (*_READY, r.Banned("TOS_BLOCK")),
+    S.SUSPENDED: (*_READY, CRASH, *(f.Due(), f.Launching(), CRASH) * 5),
+    S.PARKED: (*_READY, f.Conflicted()),
+    S.RESTING: (*_PAIRING, *(f.CodeShown(20),) * 6),
+    S.BLOCKED: (*_READY, f.Banned("TOS_BLOCK")),
     S.STOPPED: (*_READY, e.Stop()),
-    S.LOGGED_OUT: (*_READY, r.Unlinked("UNPAIRED")),
+    S.LOGGED_OUT: (*_READY, f.Unlinked("UNPAIRED")),
     S.REMOVED: (*_READY, e.Delete()),
 }
 

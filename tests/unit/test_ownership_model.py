@@ -39,13 +39,14 @@ from actors.recorder import Recorder
 from actors.sending import Sender, Tried, new_wa_id
 from events import codec, message, subjects
 from events import session_events as e
-from events import session_rules as r
+from events import session_facts as f
 from events.breaker import Try
 from events.envelope import Envelope
 from events.log import Conflict, Guard, Unknown
 from events.message import Send, Stage
 from events.session import State
-from events.session_rules import Fact, Policy, decide
+from events.session_facts import Fact
+from events.session_rules import Policy, decide
 from events.settings import Settings
 from events.subjects import SessionId
 from tests.fakes.clock import VirtualClock
@@ -243,19 +244,19 @@ class Owner:
 
 
 WAY_TO_READY: dict[State, Fact] = {
-    S.REGISTERED: r.Wanting(),
-    S.QUEUED: r.Launching(),
-    S.STARTING: r.Linked(),
-    S.AUTHENTICATED: r.Synced(CHAT, None, None),
-    S.OFFLINE: r.Synced(CHAT, None, None),
-    S.BACKING_OFF: r.Due(),
-    S.SUSPENDED: r.Due(),
+    S.REGISTERED: f.Wanting(),
+    S.QUEUED: f.Launching(),
+    S.STARTING: f.Linked(),
+    S.AUTHENTICATED: f.Synced(CHAT, None, None),
+    S.OFFLINE: f.Synced(CHAT, None, None),
+    S.BACKING_OFF: f.Due(),
+    S.SUSPENDED: f.Due(),
 }
 
 MINUTE, HOUR = 60, 3600
 KEYS = ("one", "two", "three")
 HOW = ("unanswered", "answered", "kept", "nothing", "refused")
-CRASH = r.Failure("page_crashed", "")
+CRASH = f.Failure("page_crashed", "")
 which = st.integers(0, 2)
 FAULTS = ("lost ack", "vanish", "refuse", "drift")
 faults = st.sampled_from((*("none",) * 6, *FAULTS))
@@ -408,7 +409,7 @@ class Owners(RuleBasedStateMachine):
             assert not missed, f"{missed} came and went unrecorded"
 
     @precondition(lambda self: self.owners)
-    @rule(index=which, fault=faults, what=st.sampled_from((r.Dropped("TIMEOUT"), CRASH, None)))
+    @rule(index=which, fault=faults, what=st.sampled_from((f.Dropped("TIMEOUT"), CRASH, None)))
     def an_owner_or_its_page_fails(self, index: int, fault: str, what: Fact | None) -> None:
         owner = self._one(index)
         if what is None:

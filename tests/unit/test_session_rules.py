@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from events import session_events as e
-from events import session_rules as r
+from events import session_facts as f
 from events.backoff import Backoff
 from events.session import WORDS, Session, State, evolve
 from events.session_events import SessionCommand, Totals
@@ -30,7 +30,7 @@ from tests.unit.sessions import (
 )
 
 S = State
-SHOWN = r.CodeShown(20)
+SHOWN = f.CodeShown(20)
 STRICT = Policy(backoff=Backoff(first=1, most=30, jitter=0, attempts=5))
 
 
@@ -47,7 +47,7 @@ def test_a_new_session_goes_from_registered_to_ready() -> None:
     session = evolve(Session(), REGISTERED, T0)
 
     session, events = told(
-        session, CLAIMING, r.Wanting(), r.Launching(), SHOWN, SHOWN, r.Linked(), SYNCED
+        session, CLAIMING, f.Wanting(), f.Launching(), SHOWN, SHOWN, f.Linked(), SYNCED
     )
 
     assert kinds(events) == ("claimed queued starting pairing qr_refreshed authenticated ready")
@@ -57,7 +57,7 @@ def test_a_new_session_goes_from_registered_to_ready() -> None:
 
 
 def test_a_restored_link_needs_no_code() -> None:
-    linked, _ = told(a_session(S.STOPPED), e.Start(), r.Launching())
+    linked, _ = told(a_session(S.STOPPED), e.Start(), f.Launching())
 
     session, events = told(linked, SYNCED, at=T0 + seconds(5))
 
@@ -79,7 +79,7 @@ def test_a_state_that_must_end_has_a_deadline_and_crashes_when_it_comes(row: str
     session = a_session(State(state))
     assert session.deadline == T0 + seconds(float(allowed))
 
-    _, events = told(session, r.Due(), at=session.deadline)
+    _, events = told(session, f.Due(), at=session.deadline)
 
     assert kinds(events) == "crashed backing_off"
     assert isinstance(events[0], e.Crashed)
@@ -88,13 +88,13 @@ def test_a_state_that_must_end_has_a_deadline_and_crashes_when_it_comes(row: str
 
 @pytest.mark.parametrize("state", [S.REGISTERED, S.QUEUED, S.READY, S.PARKED, S.STOPPED])
 def test_a_deadline_that_was_overtaken_means_nothing(state: State) -> None:
-    assert told(a_session(state), r.Due())[1] == []
+    assert told(a_session(state), f.Due())[1] == []
 
 
 def test_loading_is_told_in_quarters() -> None:
     told_percents = range(0, 101, 5)
 
-    _, events = told(a_session(S.STARTING), *(r.Progress(n, "") for n in told_percents))
+    _, events = told(a_session(S.STARTING), *(f.Progress(n, "") for n in told_percents))
 
     assert [event.percent for event in events if isinstance(event, e.LoadingSeen)] == [
         0, 25, 50, 75, 100,
@@ -102,24 +102,24 @@ def test_loading_is_told_in_quarters() -> None:
 
 
 def test_a_ready_session_does_not_load() -> None:
-    assert told(a_session(S.READY), r.Progress(100, ""))[1] == []
+    assert told(a_session(S.READY), f.Progress(100, ""))[1] == []
 
 
 OLD_NEWS: list[tuple[State, Told]] = [
     (S.READY, SYNCED),
-    (S.READY, r.Linked()),
-    (S.AUTHENTICATED, r.Linked()),
-    (S.OFFLINE, r.Dropped("TIMEOUT")),
-    (S.STARTING, r.Dropped("OPENING")),
+    (S.READY, f.Linked()),
+    (S.AUTHENTICATED, f.Linked()),
+    (S.OFFLINE, f.Dropped("TIMEOUT")),
+    (S.STARTING, f.Dropped("OPENING")),
     (S.READY, SHOWN),
     (S.BACKING_OFF, CRASH),
-    (S.STOPPED, r.Conflicted()),
-    (S.STOPPED, r.Unlinked("UNPAIRED")),
-    (S.PAIRING, r.Unlinked("UNPAIRED")),
-    (S.LOGGED_OUT, r.Banned("TOS_BLOCK")),
-    (S.STARTING, r.Launching()),
-    (S.READY, r.Quiet()),
-    (S.QUEUED, r.Wanting()),
+    (S.STOPPED, f.Conflicted()),
+    (S.STOPPED, f.Unlinked("UNPAIRED")),
+    (S.PAIRING, f.Unlinked("UNPAIRED")),
+    (S.LOGGED_OUT, f.Banned("TOS_BLOCK")),
+    (S.STARTING, f.Launching()),
+    (S.READY, f.Quiet()),
+    (S.QUEUED, f.Wanting()),
 ]
 
 
@@ -141,7 +141,7 @@ def test_five_attempts_back_off_and_the_sixth_failure_suspends() -> None:
         delays.append((session.deadline - now).total_seconds())
         now = session.deadline
         if session.state is S.BACKING_OFF:
-            session, _ = told(session, r.Due(), r.Launching(), at=now, policy=STRICT)
+            session, _ = told(session, f.Due(), f.Launching(), at=now, policy=STRICT)
 
     assert told_kinds == ["crashed backing_off"] * 5 + ["crashed suspended"]
     assert delays == [1, 2, 4, 8, 16, 60]
@@ -158,7 +158,7 @@ def test_delays_are_exact_to_the_millisecond_and_stand_in_the_event() -> None:
         assert plan.until == T0 + timedelta(milliseconds=round(plan.delay * 1000))
         assert session.deadline == plan.until
         delays.append(plan.delay)
-        session, events = told(session, r.Due(), r.Launching(), at=plan.until)
+        session, events = told(session, f.Due(), f.Launching(), at=plan.until)
         assert kinds(events) == "queued starting"
         assert isinstance(events[1], e.Starting)
         assert events[1].attempt == attempt + 1
@@ -167,7 +167,7 @@ def test_delays_are_exact_to_the_millisecond_and_stand_in_the_event() -> None:
 
 
 def test_a_suspended_session_gets_one_probe_and_recovers_if_it_becomes_ready() -> None:
-    session, events = told(a_session(S.SUSPENDED), r.Due(), r.Launching(), SYNCED)
+    session, events = told(a_session(S.SUSPENDED), f.Due(), f.Launching(), SYNCED)
 
     assert kinds(events) == "probing starting authenticated ready recovered"
     assert (session.failures, session.breaker) == (0, "closed")
@@ -185,7 +185,7 @@ def test_a_code_on_the_page_of_a_probe_closes_the_breaker_too() -> None:
 
 
 def test_a_probe_that_fails_suspends_at_once() -> None:
-    probing, _ = told(a_session(S.SUSPENDED), r.Due(), r.Launching())
+    probing, _ = told(a_session(S.SUSPENDED), f.Due(), f.Launching())
     assert probing.breaker == "half_open"
 
     session, events = told(probing, CRASH)
@@ -197,7 +197,7 @@ def test_a_probe_that_fails_suspends_at_once() -> None:
 def test_the_breaker_says_at_its_next_move_what_it_turned_away() -> None:
     suspended = replace(a_session(S.SUSPENDED), rejected=3)
 
-    session, [probing, _] = told(suspended, r.Due(), r.Launching())
+    session, [probing, _] = told(suspended, f.Due(), f.Launching())
     session, events = told(session, SYNCED)
 
     assert isinstance(probing, e.Probing)
@@ -224,10 +224,10 @@ def test_the_breaker_of_a_page_is_told_by_its_events_and_ends_with_the_page() ->
 
 
 def test_a_quiet_period_forgets_failures() -> None:
-    session, _ = told(a_session(S.BACKING_OFF), r.Due(), r.Launching(), SYNCED)
+    session, _ = told(a_session(S.BACKING_OFF), f.Due(), f.Launching(), SYNCED)
     assert session.failures == 1
 
-    session, events = told(session, r.Quiet())
+    session, events = told(session, f.Quiet())
 
     assert kinds(events) == "recovered"
     assert session.failures == 0
@@ -237,7 +237,7 @@ def test_failures_count_on_until_the_quiet_period_has_passed() -> None:
     session = a_session(S.READY)
 
     for failures in (1, 2, 3):
-        session, _ = told(session, CRASH, r.Due(), r.Launching(), SYNCED)
+        session, _ = told(session, CRASH, f.Due(), f.Launching(), SYNCED)
         assert session.failures == failures
         assert session.totals.reconnections == failures
 
@@ -246,7 +246,7 @@ def test_an_owner_that_died_between_crash_and_plan_plans_late() -> None:
     crashed = evolve(a_session(S.READY), e.Crashed(reason="page_crashed", detail=""), T0)
     assert crashed.deadline is None
 
-    session, events = told(crashed, CLAIMING, r.Wanting(), r.Due(), at=T0 + seconds(100))
+    session, events = told(crashed, CLAIMING, f.Wanting(), f.Due(), at=T0 + seconds(100))
 
     assert kinds(events) == "claimed backing_off"
     assert session.deadline == T0 + seconds(100.81)
@@ -269,14 +269,14 @@ def test_each_code_is_one_attempt_and_the_seventh_puts_the_session_to_rest() -> 
 
 
 def test_a_rested_session_starts_counting_anew() -> None:
-    session, events = told(a_session(S.RESTING), e.Start(), r.Launching(), SHOWN)
+    session, events = told(a_session(S.RESTING), e.Start(), f.Launching(), SHOWN)
 
     assert kinds(events) == "queued starting pairing"
     assert session.qr_attempt == 1
 
 
 def test_a_code_is_valid_for_as_long_as_the_page_says() -> None:
-    session, _ = told(a_session(S.PAIRING), r.CodeShown(59.5), at=T0 + seconds(20))
+    session, _ = told(a_session(S.PAIRING), f.CodeShown(59.5), at=T0 + seconds(20))
 
     assert session.deadline == T0 + seconds(79.5)
 
@@ -291,7 +291,7 @@ PAGE = (S.STARTING, S.PAIRING, S.AUTHENTICATED, S.READY, S.OFFLINE)
 def test_a_conflict_parks_and_keeps_the_link(state: State) -> None:
     before = a_session(state)
 
-    session, events = told(before, r.Conflicted())
+    session, events = told(before, f.Conflicted())
 
     assert kinds(events) == "parked"
     assert (session.word, session.reason) == ("disconnected", "CONFLICT")
@@ -299,7 +299,7 @@ def test_a_conflict_parks_and_keeps_the_link(state: State) -> None:
 
 
 def test_a_parked_session_comes_back_on_a_takeover() -> None:
-    session, events = told(a_session(S.PARKED), e.Takeover(), r.Launching(), SYNCED)
+    session, events = told(a_session(S.PARKED), e.Takeover(), f.Launching(), SYNCED)
 
     assert kinds(events) == "queued starting authenticated ready"
     assert session.phone == "491701234567@c.us"
@@ -307,17 +307,17 @@ def test_a_parked_session_comes_back_on_a_takeover() -> None:
 
 @pytest.mark.parametrize("state", [S.AUTHENTICATED, S.READY, S.OFFLINE])
 def test_a_phone_that_unlinks_logs_out_and_nothing_brings_it_back(state: State) -> None:
-    session, events = told(a_session(state), r.Unlinked("UNPAIRED"))
+    session, events = told(a_session(state), f.Unlinked("UNPAIRED"))
     assert kinds(events) == "logged_out"
     assert (session.linked, session.phone, session.wanted) == (False, None, False)
 
-    _, events = told(session, CLAIMING, r.Wanting(), r.Launching(), r.Due(), r.Quiet())
+    _, events = told(session, CLAIMING, f.Wanting(), f.Launching(), f.Due(), f.Quiet())
 
     assert kinds(events) == "claimed"
 
 
 def test_a_page_that_shows_a_code_to_a_linked_session_was_unlinked() -> None:
-    starting, _ = told(a_session(S.STOPPED), e.Start(), r.Launching())
+    starting, _ = told(a_session(S.STOPPED), e.Start(), f.Launching())
 
     session, events = told(starting, SHOWN)
 
@@ -328,7 +328,7 @@ def test_a_page_that_shows_a_code_to_a_linked_session_was_unlinked() -> None:
 def test_after_a_log_out_failures_of_the_old_link_are_forgotten() -> None:
     session, _ = told(a_session(S.SUSPENDED), e.Logout())
 
-    _, events = told(session, e.Start(), r.Launching(), CRASH)
+    _, events = told(session, e.Start(), f.Launching(), CRASH)
 
     assert kinds(events) == "queued starting crashed backing_off"
 
@@ -336,17 +336,17 @@ def test_after_a_log_out_failures_of_the_old_link_are_forgotten() -> None:
 @pytest.mark.parametrize("state", PAGE)
 @pytest.mark.parametrize("word", ["TOS_BLOCK", "SMB_TOS_BLOCK"])
 def test_a_block_is_the_end(state: State, word: str) -> None:
-    session, events = told(a_session(state), r.Banned(word))
+    session, events = told(a_session(state), f.Banned(word))
     assert kinds(events) == "blocked"
     assert (session.word, session.reason) == ("auth_failed", word)
 
-    _, events = told(session, CLAIMING, r.Wanting(), r.Launching(), r.Due(), SYNCED)
+    _, events = told(session, CLAIMING, f.Wanting(), f.Launching(), f.Due(), SYNCED)
 
     assert kinds(events) == "claimed"
 
 
 def test_whatsapp_away_is_offline_and_comes_back_by_itself() -> None:
-    session, events = told(a_session(S.READY), r.Dropped("TIMEOUT"), SYNCED)
+    session, events = told(a_session(S.READY), f.Dropped("TIMEOUT"), SYNCED)
 
     assert kinds(events) == "offline ready"
     assert session.totals.reconnections == 1
@@ -435,7 +435,7 @@ def test_an_open_breaker_says_when_to_come_again(after: float, wait: float) -> N
 
 
 def test_a_reset_closes_the_breaker_by_hand() -> None:
-    session, events = told(a_session(S.SUSPENDED), e.Reset(), r.Launching(), CRASH)
+    session, events = told(a_session(S.SUSPENDED), e.Reset(), f.Launching(), CRASH)
 
     assert kinds(events) == "recovered queued starting crashed backing_off"
     assert session.failures == 1
@@ -507,7 +507,7 @@ def test_a_new_owner_takes_over(row: str) -> None:
     before = a_session(state)
     follows = "claimed queued" if "claimed queued" in row else "claimed"
 
-    after, events = told(before, CLAIMING, r.Wanting(), at=T0 + seconds(5))
+    after, events = told(before, CLAIMING, f.Wanting(), at=T0 + seconds(5))
 
     assert kinds(events) == follows
     if follows == "claimed":
@@ -519,17 +519,17 @@ def test_a_new_owner_takes_over(row: str) -> None:
 
 @pytest.mark.parametrize(("state", "then"), [(S.BACKING_OFF, "queued"), (S.SUSPENDED, "probing")])
 def test_a_deadline_that_passed_without_an_owner_is_due_at_once(state: State, then: str) -> None:
-    claimed, _ = told(a_session(state), CLAIMING, r.Wanting(), at=T0 + seconds(1000))
+    claimed, _ = told(a_session(state), CLAIMING, f.Wanting(), at=T0 + seconds(1000))
 
-    _, events = told(claimed, r.Due(), at=T0 + seconds(1000))
+    _, events = told(claimed, f.Due(), at=T0 + seconds(1000))
 
     assert kinds(events) == then
 
 
 def test_a_probe_whose_owner_died_is_still_a_probe() -> None:
-    probing, _ = told(a_session(S.SUSPENDED), r.Due(), r.Launching())
+    probing, _ = told(a_session(S.SUSPENDED), f.Due(), f.Launching())
 
-    _, events = told(probing, CLAIMING, r.Wanting(), r.Launching(), CRASH)
+    _, events = told(probing, CLAIMING, f.Wanting(), f.Launching(), CRASH)
 
     assert kinds(events) == "claimed queued starting crashed suspended"
 
@@ -537,17 +537,17 @@ def test_a_probe_whose_owner_died_is_still_a_probe() -> None:
 def test_a_session_registered_without_a_start_waits_for_one() -> None:
     waiting = evolve(Session(), REGISTERED.model_copy(update={"start": False}), T0)
 
-    session, events = told(waiting, CLAIMING, r.Wanting(), r.Launching())
+    session, events = told(waiting, CLAIMING, f.Wanting(), f.Launching())
     assert kinds(events) == "claimed"
 
-    _, events = told(session, e.Start(), r.Launching())
+    _, events = told(session, e.Start(), f.Launching())
     assert kinds(events) == "queued starting"
 
 
 def test_a_new_owner_brings_the_totals() -> None:
     totals = Totals(received=3, sent=2, failed=1, reconnections=4, message_version=9)
 
-    session, _ = told(a_session(S.READY), r.Claiming(life="next", totals=totals))
+    session, _ = told(a_session(S.READY), f.Claiming(life="next", totals=totals))
 
     assert session.totals == totals
 

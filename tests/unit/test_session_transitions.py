@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events import session_events as e
-from events import session_rules as r
+from events import session_facts as f
 from events.session import LEGAL, WORDS, IllegalTransition, Session, State, evolve
 from events.session_events import SessionCommand, SessionEvent, Totals
-from events.session_rules import Fact, Policy, Refusal, decide
+from events.session_facts import Fact
+from events.session_rules import Policy, Refusal, decide
 from tests.unit.sessions import IDENTITY, POLICY, REGISTERED, SYNCED, T0, Told, a_session, told
 
 S = State
@@ -162,27 +163,27 @@ COMMANDS: tuple[SessionCommand, ...] = (
     e.RefreshQr(),
 )
 FACTS: tuple[Fact, ...] = (
-    r.Claiming(life="life", totals=Totals(received=3)),
-    r.Wanting(),
-    r.Launching(),
-    r.Progress(10, "loading"),
-    r.Progress(100, "loaded"),
-    r.CodeShown(20),
-    r.TypedCode(),
-    r.Linked(),
+    f.Claiming(life="life", totals=Totals(received=3)),
+    f.Wanting(),
+    f.Launching(),
+    f.Progress(10, "loading"),
+    f.Progress(100, "loaded"),
+    f.CodeShown(20),
+    f.TypedCode(),
+    f.Linked(),
     SYNCED,
-    r.Dropped("TIMEOUT"),
-    r.Conflicted(),
-    r.Unlinked("UNPAIRED"),
-    r.Unlinked("command", confirmed=False),
-    r.Banned("TOS_BLOCK"),
-    r.Failure("page_crashed", ""),
-    r.Due(),
-    r.Quiet(),
-    r.Heavy(900),
-    r.Stale(),
+    f.Dropped("TIMEOUT"),
+    f.Conflicted(),
+    f.Unlinked("UNPAIRED"),
+    f.Unlinked("command", confirmed=False),
+    f.Banned("TOS_BLOCK"),
+    f.Failure("page_crashed", ""),
+    f.Due(),
+    f.Quiet(),
+    f.Heavy(900),
+    f.Stale(),
 )
-BY_THEMSELVES = (r.Claiming, r.Wanting, r.Launching, r.Due, r.Quiet, r.Heavy, r.Stale)
+BY_THEMSELVES = (f.Claiming, f.Wanting, f.Launching, f.Due, f.Quiet, f.Heavy, f.Stale)
 """Facts that no person and no phone stands behind: timers, slots, new owners."""
 
 
@@ -220,7 +221,7 @@ class Step:
 
 
 # Progress on the way to READY is drawn more often, or no run would get far.
-_ONWARD: tuple[Told, ...] = (r.Wanting(), r.Launching(), r.CodeShown(20), r.Linked(), SYNCED)
+_ONWARD: tuple[Told, ...] = (f.Wanting(), f.Launching(), f.CodeShown(20), f.Linked(), SYNCED)
 STEPS = st.builds(
     Step,
     st.one_of(st.sampled_from(_ONWARD), st.sampled_from(FACTS), st.sampled_from(COMMANDS)),
@@ -263,10 +264,10 @@ def _live(session: Session, step: Step, now: datetime, policy: Policy) -> Sessio
         session = _evolved(session, e.Claimed(life="next"), now)
         assert session.deadline is None or session.state in TIMED
         if session.state is S.BACKING_OFF and session.deadline is None:
-            [plan] = decide(session, IDENTITY, r.Due(), now, policy)
+            [plan] = decide(session, IDENTITY, f.Due(), now, policy)
             session = _evolved(session, plan, now)
             assert session.deadline is not None
-    forgotten = isinstance(step.what, r.Stale) and session.state is S.REMOVED
+    forgotten = isinstance(step.what, f.Stale) and session.state is S.REMOVED
     if isinstance(step.what, BY_THEMSELVES) and before.state in AT_REST and not forgotten:
         assert session.state is before.state, "nobody asked for it to run"
     return session

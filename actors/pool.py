@@ -47,6 +47,7 @@ from events.breaker import Breaker, BreakerState, Try
 from events.log import Conflict, Guard, LogAway, LogError, Unknown
 from events.pool import (
     Create,
+    CreateRefusal,
     CreateRefused,
     LaunchesPaused,
     LaunchesProbed,
@@ -62,7 +63,7 @@ SWEEP = 5.0
 """Seconds between looks for the dead and the forgotten."""
 
 AGAIN = 1.0
-STATUS_OF = {
+STATUS_OF: dict[CreateRefusal, int] = {
     "user_limit": 429,
     "pool_full": 503,
     "id_taken": 409,
@@ -291,8 +292,8 @@ class PoolActor(pykka.ThreadingActor):
         """Fold what a removed session of this id left: its versions go on."""
         folded = Session()
         async for stored in self._parts.log.read([subjects.session_family(session)]):
-            event = codec.payload_of(stored.envelope)
-            folded = rules.evolve(folded, event, stored.envelope.time)  # type: ignore[arg-type]
+            envelope = stored.envelope
+            folded = rules.evolve(folded, codec.session_event_of(envelope), envelope.time)
         if folded.state not in {State.NOTHING, State.REMOVED}:
             raise Conflict(session.dotted, 0, folded.version)
         return folded

@@ -18,7 +18,8 @@ from events.log import Conflict, Guard, Log, Stored
 from events.message import MessageEvent, Outbox, Received
 from events.session import Session, State
 from events.session_events import Registered, SessionEvent, Totals
-from events.session_rules import Claiming, Policy, decide
+from events.session_facts import Claiming
+from events.session_rules import Policy, decide
 from events.settings import Settings
 from events.subjects import SessionId
 
@@ -92,8 +93,8 @@ class Recorder:
         async def read() -> None:
             async for stored in self._log.read([subjects.session_family(self.identity)]):
                 envelope = stored.envelope
-                event = codec.payload_of(envelope)
-                self.state = rules.evolve(self.state, event, envelope.time)  # type: ignore[arg-type]
+                event = codec.session_event_of(envelope)
+                self.state = rules.evolve(self.state, event, envelope.time)
                 totals = getattr(event, "totals", None)
                 if isinstance(event, Registered):
                     # Created again: it counts from nothing, and only its versions go on.
@@ -150,7 +151,7 @@ class Recorder:
         envelope, outbox = stored.envelope, self.outbox
         version = envelope.version or 0
         held = (outbox.version, outbox.received, outbox.sent, outbox.failed)
-        outbox.apply(codec.payload_of(envelope), envelope.time)  # type: ignore[arg-type]
+        outbox.apply(codec.message_event_of(envelope), envelope.time)
         if version > self._counted.message_version:
             outbox.version = version
         else:

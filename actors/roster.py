@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from events.pool import CreateRefused
+from events.pool import CreateRefusal, CreateRefused
 from events.subjects import SessionId
 
 
@@ -48,5 +48,5 @@ class Roster:
         return None
 
 
-def _refused(session: SessionId, reason: str, detail: str) -> CreateRefused:
-    return CreateRefused(user=session.user, bot=session.bot, reason=reason, detail=detail)  # type: ignore[arg-type]
+def _refused(session: SessionId, reason: CreateRefusal, detail: str) -> CreateRefused:
+    return CreateRefused(user=session.user, bot=session.bot, reason=reason, detail=detail)

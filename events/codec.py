@@ -16,12 +16,14 @@ from pydantic import JsonValue, ValidationError
 
 from events import asks, live, message, pool, session_events
 from events.envelope import Envelope, Payload, new_id
+from events.message import MessageEvent
+from events.session_events import SessionEvent
 
 Json = dict[str, JsonValue]
 AnyPayload = (
-    session_events.SessionEvent
+    SessionEvent
     | session_events.SessionCommand
-    | message.MessageEvent
+    | MessageEvent
     | message.Send
     | pool.PoolEvent
     | pool.Create
@@ -29,8 +31,8 @@ AnyPayload = (
 )
 
 _FAMILIES: dict[str, tuple[type[Payload], ...]] = {
-    "session": cast("tuple[type[Payload], ...]", get_args(session_events.SessionEvent)),
-    "message": cast("tuple[type[Payload], ...]", get_args(message.MessageEvent)),
+    "session": cast("tuple[type[Payload], ...]", get_args(SessionEvent)),
+    "message": cast("tuple[type[Payload], ...]", get_args(MessageEvent)),
     "pool": cast("tuple[type[Payload], ...]", get_args(pool.PoolEvent)),
     "live": cast("tuple[type[Payload], ...]", get_args(live.LiveNotice)),
     "command": (
@@ -136,6 +138,22 @@ def payload_of(envelope: Envelope) -> AnyPayload:
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         raise Undecodable(f"{envelope.type}: bad or missing {fields}") from error
+
+
+def session_event_of(envelope: Envelope) -> SessionEvent:
+    """Read an event of a session; raise Undecodable if it is none."""
+    payload = payload_of(envelope)
+    if not isinstance(payload, _FAMILIES["session"]):
+        raise Undecodable(f"{envelope.type}: not a session event")
+    return cast("SessionEvent", payload)
+
+
+def message_event_of(envelope: Envelope) -> MessageEvent:
+    """Read an event of a message; raise Undecodable if it is none."""
+    payload = payload_of(envelope)
+    if not isinstance(payload, _FAMILIES["message"]):
+        raise Undecodable(f"{envelope.type}: not a message event")
+    return cast("MessageEvent", payload)
 
 
 def answer(data: Json | list[JsonValue]) -> bytes:

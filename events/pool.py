@@ -40,6 +40,10 @@ class NodeStopped(Payload):
     reason: str
 
 
+CreateRefusal = Literal["user_limit", "pool_full", "id_taken", "bad_id", "launches_paused"]
+"""Why a create is answered with a no."""
+
+
 class CreateRefused(Payload):
     """A create was answered with a no; `reason` is a stable word."""
 
@@ -47,7 +51,7 @@ class CreateRefused(Payload):
 
     user: str
     bot: str
-    reason: Literal["user_limit", "pool_full", "id_taken", "bad_id", "launches_paused"]
+    reason: CreateRefusal
     detail: str
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar, cast, get_args
+from typing import Generic, TypeVar
 
-from events import codec, message, session_events
+from events import codec
+from events.envelope import Envelope
 from events.log import Stored
 from events.message import MessageEvent
 from events.session_events import SessionEvent
 from events.subjects import BadToken, SessionId
-
-_SESSION_EVENTS: tuple[type, ...] = get_args(session_events.SessionEvent)
-_MESSAGE_EVENTS: tuple[type, ...] = get_args(message.MessageEvent)
 
 E = TypeVar("E", SessionEvent, MessageEvent)
 
@@ -48,25 +46,15 @@ def family_of(stored: Stored) -> str:
 
 def session_fact(stored: Stored) -> Fact[SessionEvent]:
     """Decode an event of the session family; raise Stuck if it is none."""
-    session, version, at, node, event = _decode(stored)
-    if not isinstance(event, _SESSION_EVENTS):
-        raise Stuck(stored.position, f"{stored.subject}: not a session event")
-    checked = cast("SessionEvent", event)
-    return Fact(session, stored.position, version, at, stored.stored_at, node, checked)
+    return _decode(stored, codec.session_event_of)
 
 
 def message_fact(stored: Stored) -> Fact[MessageEvent]:
     """Decode an event of the message family; raise Stuck if it is none."""
-    session, version, at, node, event = _decode(stored)
-    if not isinstance(event, _MESSAGE_EVENTS):
-        raise Stuck(stored.position, f"{stored.subject}: not a message event")
-    checked = cast("MessageEvent", event)
-    return Fact(session, stored.position, version, at, stored.stored_at, node, checked)
+    return _decode(stored, codec.message_event_of)
 
 
-def _decode(
-    stored: Stored,
-) -> tuple[SessionId, int, datetime, str | None, codec.AnyPayload]:
+def _decode(stored: Stored, event_of: Callable[[Envelope], E]) -> Fact[E]:
     # The broker's subject says whose event it is; it fenced the writer by it.
     parts = stored.subject.split(".")
     try:
@@ -74,12 +62,15 @@ def _decode(
             raise Stuck(stored.position, f"{stored.subject}: not a session's subject")
         session = SessionId(parts[3], parts[4])
         envelope = stored.envelope
-        event = codec.payload_of(envelope)
+        event = event_of(envelope)
     except (codec.Undecodable, BadToken) as error:
         raise Stuck(stored.position, f"{stored.subject}: {error}") from error
-    if envelope.version is None or envelope.version < 1:
+    version = envelope.version
+    if version is None or version < 1:
         raise Stuck(stored.position, f"{stored.subject}: no version")
-    return session, envelope.version, envelope.time, envelope.node, event
+    return Fact(
+        session, stored.position, version, envelope.time, stored.stored_at, envelope.node, event
+    )
 
 
 def by_session(facts: Sequence[Fact[E]]) -> dict[SessionId, list[Fact[E]]]:

@@ -144,7 +144,7 @@ class World:
         for stored in list(self.log.events):
             if stored.subject.startswith(subjects.session_family(session)[:-1]):
                 envelope = stored.envelope
-                state = evolve(state, codec.payload_of(envelope), envelope.time)  # type: ignore[arg-type]
+                state = evolve(state, codec.session_event_of(envelope), envelope.time)
         return state
 
     def word(self, session: SessionId) -> str:

@@ -28,8 +28,9 @@ from pydantic import SecretStr
 from actors.machine import servers
 from actors.machine.part import DidNotStart, Part, Recipe, call_off
 from actors.machine.ports import InUse, claim
-from actors.machine.secrets import Passwords, passwords, write_private
+from actors.machine.secrets import Passwords, passwords
 from events import subjects
+from events.private import write_private
 from events.settings import BadSettings, Role, Settings, load
 
 EPILOG = """\
@@ -242,6 +243,7 @@ class Machine:
             "nats_passwords": self._passwords.model_dump(exclude={"redis"})
             if self._embedded_nats
             else {},
+            "nats_tenants": str(self._home / servers.TENANTS) if self._embedded_nats else None,
             "redis_host": self._settings.redis_host,
             "redis_port": self._settings.redis_port,
             "redis_password": redis.get_secret_value() if redis else None,

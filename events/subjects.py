@@ -135,6 +135,25 @@ def live(session: SessionId, kind: str) -> str:
     return f"wa.live.{session.dotted}.{kind}"
 
 
+def requests_of(user: str) -> list[str]:
+    """What a tenant's own service may publish: commands to the user's sessions, and questions."""
+    return [
+        create_command(user),
+        f"wa.cmd.session.{user}.*.*",
+        f"wa.cmd.outbox.{user}.*.send",
+        f"wa.ask.{user}.>",
+    ]
+
+
+def told_to(user: str) -> list[str]:
+    """What a tenant's own service may hear: events of the user's sessions, and notices."""
+    return [
+        f"wa.evt.session.{token(user, 'userId')}.>",
+        f"wa.evt.message.{user}.>",
+        f"wa.live.{user}.>",
+    ]
+
+
 def dead_command(subject: str) -> str:
     """`wa.dead.cmd.…`: where a command lies that was published on `subject`, unfit to carry out."""
     return f"wa.dead.{subject.removeprefix('wa.')}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from events.private import write_private
 
 
 def _password() -> str:
@@ -40,18 +41,3 @@ def passwords(path: Path) -> Passwords:
     # Written back even if it was read: a role that is new has been given one just now.
     write_private(path, held.model_dump_json(indent=2))
     return held
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600, all of it or nothing."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -16,12 +16,16 @@ from redis.exceptions import RedisError
 from actors.machine.part import DidNotStart, Recipe
 from actors.machine.secrets import Passwords
 from events import connection
+from events.private import write_private
 from events.settings import Settings
 
 _AGAIN = 0.05
 """Seconds between two looks at a server that is coming up."""
 
 NATS_CONF = Path(__file__).resolve().parents[2] / "nats.conf"
+
+TENANTS = "tenants.conf"
+"""The file of the accounts of tenants, beside the configuration that includes it."""
 
 
 def nats(settings: Settings, folder: Path, passwords: Passwords) -> Recipe:
@@ -30,9 +34,15 @@ def nats(settings: Settings, folder: Path, passwords: Passwords) -> Recipe:
     if not NATS_CONF.exists():
         raise DidNotStart(f"{NATS_CONF} is missing: run from a clone of the repository")
 
+    tenants, conf = folder.with_name(TENANTS), folder.with_name(NATS_CONF.name)
+    if not tenants.exists():
+        write_private(tenants, "{}")
+    # A copy: the server includes files by their way from the file that names them.
+    conf.write_text(with_tenants(NATS_CONF.read_text()))
+
     return Recipe(
         name="nats",
-        command=[program("nats-server", "make setup installs it"), "-c", str(NATS_CONF)],
+        command=[program("nats-server", "make setup installs it"), "-c", str(conf)],
         # Quoted: nats.conf reads these as configuration, where a space or a
         # leading digit would mean something.
         environment={
@@ -48,6 +58,11 @@ def nats(settings: Settings, folder: Path, passwords: Passwords) -> Recipe:
         start_within=120,
         shown=lambda line: "[ERR]" in line or "[FTL]" in line,
     )
+
+
+def with_tenants(text: str) -> str:
+    """Have nats.conf include the accounts of tenants, which it only mentions."""
+    return text.replace(f'# include "{TENANTS}"', f'include "{TENANTS}"')
 
 
 def redis(settings: Settings, folder: Path, password: str) -> Recipe:

@@ -23,7 +23,8 @@ from events.log import JetStreamLog, LogError
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
-from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, find
+from gateway.cli import tenants
+from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, embedded_nats, find
 
 app = typer.Typer(
     name="wa",
@@ -260,6 +261,40 @@ def revoke_key(
 ) -> None:
     """Make a key worth nothing."""
     out.print(f"revoked: {keeping.revoke(_service(), key_id)}")
+
+
+@keys.command("nats")
+def nats_user(
+    user: Annotated[str, typer.Argument(help="The user whose sessions it reaches.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
+) -> None:
+    """Make a user at NATS for a tenant's own service, and show its password, once.
+
+    It commands and hears the sessions of USER and nobody else's. The same again
+    renews the password: who is connected with the earlier one is cut.
+    """
+    server = embedded_nats()
+    if server is None:
+        _tell_fragment(user, remove=remove)
+    elif remove:
+        out.print(f"removed: {tenants.take(server, user)}")
+    else:
+        given = tenants.give(server, user)
+        out.print("renewed; the earlier password is worth nothing now" if given.renewed else "made")
+        out.print(f"server:   {server.url}\nuser:     {given.login}\npassword: {given.password}")
+
+
+def _tell_fragment(user: str, *, remove: bool) -> None:
+    """Say what to type where NATS is not ours to configure."""
+    # Twice, for the reason that gateway/cli/tenants.py tells.
+    again = "Then have it read that, twice: nats-server --signal reload=PID (of your nats-server)"
+    if remove:
+        out.print(f"Take the block {tenants.block(user)} out of your nats-server's accounts.")
+    else:
+        shown = tenants.fragment(user)
+        out.print("Put this among the accounts of your nats-server, in place of an earlier one:\n")
+        _plain(f"{shown}\n")
+    out.print(again)
 
 
 @app.command()

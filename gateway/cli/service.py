@@ -89,6 +89,25 @@ def broker_and_redis() -> Settings:
     return _addressed(settings, note)
 
 
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The NATS that `up` runs: where it is, the file of its tenants, and the process of `up`."""
+
+    url: str
+    tenants: Path
+    up: int
+
+
+def embedded_nats() -> Embedded | None:
+    """Find the NATS that `up` runs; None if it is somebody else's. Raises CannotDo if none runs."""
+    settings = broker_and_redis()
+    note = _note(settings)
+    url, tenants, up = _text(note, "nats_url"), _text(note, "nats_tenants"), note.get("pid")
+    if settings.nats_url != url or url is None or tenants is None or not isinstance(up, int):
+        return None
+    return Embedded(url, Path(tenants), up)
+
+
 def _note(settings: Settings) -> Json:
     """Read what the running service wrote down: of this mode first, then of the other."""
     homes = [settings.home, settings.data_dir / "live", settings.data_dir / "sandbox"]

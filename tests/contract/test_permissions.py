@@ -20,10 +20,12 @@ from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
+from actors.machine import servers
 from actors.machine.ports import free_port
 from events import connection, streams, subjects
 from events.log import JetStreamLog
 from events.settings import Role, Settings
+from gateway import tenants
 from tests import services
 
 pytestmark = pytest.mark.services
@@ -40,16 +42,18 @@ Connect = Callable[[str], Awaitable[Client]]
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[services.NatsServer]:
-    """Run nats.conf as it is, with its commented tenant made real."""
+    """Run nats.conf as it is, with a tenant in the file that it mentions."""
     home = tmp_path / "a folder with spaces"
     home.mkdir()
     conf = home / "nats.conf"
-    conf.write_text(with_tenant(CONF.read_text()))
+    conf.write_text(servers.with_tenants(CONF.read_text()))
+    acme = tenants.account("acme", password("tenant_acme"))
+    (home / servers.TENANTS).write_text(json.dumps({tenants.account_of("acme"): acme}))
     port = free_port()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("WA_NATS_PORT", str(port))
         environment.setenv("WA_NATS_STORE", json.dumps(str(home / "store")))
-        for role in (*ROLES, "tenant_acme"):
+        for role in ROLES:
             environment.setenv(f"WA_NATS_{role.upper()}_PASSWORD", json.dumps(password(role)))
         running = services.NatsServer(
             name="nats",
@@ -63,14 +67,6 @@ def server(tmp_path: Path) -> Iterator[services.NatsServer]:
             yield running
         finally:
             running.kill()
-
-
-def with_tenant(text: str) -> str:
-    """Take the marks off the tenant that nats.conf shows as an example."""
-    before, mark, after = text.partition("    # TENANT_acme {")
-    assert mark, "nats.conf shows no example of a tenant"
-    example = (mark + after).replace("    # ", "    ")
-    return before + example
 
 
 def password(role: str) -> str:
@@ -92,7 +88,10 @@ async def connect(server: services.NatsServer) -> AsyncIterator[Connect]:
     async def connected(role: str) -> Client:
         if role == "acme":
             client = await nats.connect(
-                server.url, user="acme", password=password("tenant_acme"), max_reconnect_attempts=0
+                server.url,
+                user=tenants.login_of("acme"),
+                password=password("tenant_acme"),
+                max_reconnect_attempts=0,
             )
         else:
             assert role in ROLES

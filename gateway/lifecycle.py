@@ -29,6 +29,9 @@ from gateway.outcomes import Head, Heard, Listener, Outcomes
 from gateway.problems import Problem
 from projections.views import SessionView
 
+RESERVED = frozenset({"chats", "groups", "status"})
+"""Names that no new bot gets: GET /api/sessions/{userId}/{plubotId} would show something else."""
+
 CREATE_WAIT = 2.0
 """Seconds until a create is answered without an answer from the pool."""
 
@@ -64,6 +67,14 @@ class Lifecycle:
         """Have a session run. For one that is up already this is no error and does nothing."""
         owner = await self._directory.pair(session.joined)
         view = await self._directory.view(session)
+        if session.bot in RESERVED and view is None:
+            rule = f"must be none of {', '.join(sorted(RESERVED))}: they are parts of addresses"
+            raise Problem(
+                400,
+                "bad_input",
+                f"plubotId {rule}.",
+                errors=[{"field": "plubotId", "rule": rule}],
+            )
         if owner is not None and owner != session and view is None:
             raise Problem(
                 409, "id_taken", f"The id {session.joined} belongs to another session already."

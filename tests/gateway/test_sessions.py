@@ -8,6 +8,7 @@ from typing import get_args
 
 import httpx
 import pytest
+from fastapi.routing import iter_route_contexts
 
 from events import live
 from events import session_events as e
@@ -21,6 +22,7 @@ from projections.views import ProjectionHealth
 from tests.gateway.conftest import Running
 from tests.gateway.node import IN_A_MINUTE, NUMBER, ScriptedNode
 from tests.gateway.reads import FakeReads
+from tests.gateway.test_errors import is_problem
 
 ONE = SessionId("user", "one")
 PAIR = {"userId": "user", "plubotId": "one"}
@@ -45,6 +47,44 @@ async def test_ids_may_be_numbers(http: httpx.AsyncClient, node: ScriptedNode) -
     answer = await http.post("/api/sessions/create", json={"userId": 7, "plubotId": 42})
 
     assert answer.json()["data"]["sessionId"] == "7-42"
+
+
+@pytest.mark.parametrize("route", ["sessions/create", "sessions/refresh-qr"])
+@pytest.mark.parametrize("bot", sorted(lifecycle.RESERVED))
+async def test_no_new_bot_gets_a_name_under_which_it_cannot_be_shown(
+    http: httpx.AsyncClient, node: ScriptedNode, bot: str, route: str
+) -> None:
+    answer = await http.post(f"/api/{route}", json={"userId": "user", "plubotId": bot})
+
+    problem = is_problem(answer, 400)
+    assert problem["detail"].startswith("plubotId must be none of chats, groups, status")
+    assert node.commands == []
+
+
+async def test_one_that_has_such_a_name_already_is_still_answered(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.ready(SessionId("user", "chats"))
+
+    again = await http.post("/api/sessions/create", json=PAIR | {"plubotId": "chats"})
+
+    assert (again.status_code, again.json()["status"]) == (200, "ready")
+
+
+def test_the_names_that_no_bot_gets_are_those_of_the_routes(alone: Running) -> None:
+    routes = [
+        (route.path, route.methods)
+        for route in iter_route_contexts(alone.app.routes)
+        if route.path is not None
+    ]
+
+    below = {
+        path.removeprefix("/api/sessions/{id}/")
+        for path, methods in routes
+        if "GET" in (methods or ()) and path.startswith("/api/sessions/{id}/")
+    }
+
+    assert {word for word in below if "/" not in word and "{" not in word} == lifecycle.RESERVED
 
 
 async def test_a_live_session_is_answered_without_asking_again(

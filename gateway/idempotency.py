@@ -5,6 +5,11 @@ another request is a 422, one whose first request is still under way a 409. An
 outcome is kept when something was done (2xx) or decided for good (422); what
 says "not now" or "not like this" did nothing, and frees the key.
 
+A gateway shows every second that a request is under way. One that is silent has
+died, and whoever asks again carries the request out: what POSTs do here (start,
+stop, log out, deliver again) may be done twice, but for sends, and for making an
+API key, of which one that nobody was told is left in the list.
+
 Sends are told apart by their key on the log already, for longer than a day and
 across crashes; for them only the request is remembered, and the outcome looked
 up anew, so that asking again tells when a queued message was sent.
@@ -16,7 +21,6 @@ import asyncio
 import hashlib
 import re
 import time
-from dataclasses import dataclass
 
 import structlog
 from starlette.datastructures import Headers
@@ -24,12 +28,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from events.clock import utc_now
+from gateway import remembered
 from gateway.auth import key_of
 from gateway.broker import BrokerAway
 from gateway.problems import Problem, broker_away
 from gateway.quotas import SENDS
-from gateway.remembered import LARGEST, Held, Record, Remembered, Secret, Told
+from gateway.remembered import LARGEST, Claim, Held, Remembered, Secret, Told
 
 log = structlog.get_logger()
 
@@ -39,14 +43,8 @@ _KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
 PATIENCE = 2.0
 """Seconds that a send waits for the one before it under the same key."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """A request that has its key for itself, until it is settled."""
-
-    secret: Secret
-    fingerprint: str
-    revision: int
+LOOK = 0.05
+"""Seconds between two looks at a request that is under way."""
 
 
 class Idempotency:
@@ -75,7 +73,7 @@ class Idempotency:
         fingerprint = hashlib.sha256(body).hexdigest()
         is_send = SENDS.fullmatch(scope["path"]) is not None
         begun = await self._begin(secret, fingerprint, is_send=is_send)
-        if isinstance(begun, _Claim):
+        if isinstance(begun, Claim):
             await self._first(begun, is_send, scope, receive, send)
             return
         budget = scope["state"]["budget"]
@@ -85,17 +83,17 @@ class Idempotency:
         else:
             await _replay(begun.record.told)(scope, receive, send)
 
-    async def _begin(self, secret: Secret, fingerprint: str, *, is_send: bool) -> Held | _Claim:
+    async def _begin(self, secret: Secret, fingerprint: str, *, is_send: bool) -> Held | Claim:
         """Claim the key, or return the request that has it. Raises Problem 409, 422.
 
         A send whose first request does not end (its gateway may be dead) goes on all
         the same: the key is the message's own id, so it is sent once whoever asks.
         """
-        give_up = time.monotonic() + (PATIENCE if is_send else 0.0)
+        began, seen = time.monotonic(), 0
         while True:
             found = await self._remembered.begin(secret, fingerprint)
-            if isinstance(found, int):
-                return _Claim(secret, fingerprint, found)
+            if isinstance(found, Claim):
+                return found
             if found.record.fingerprint != fingerprint:
                 raise Problem(
                     422,
@@ -104,14 +102,22 @@ class Idempotency:
                 )
             if found.record.stage == "done":
                 return found
-            if time.monotonic() >= give_up:
-                if is_send:
-                    return found
+            waited = time.monotonic() - began
+            if is_send and waited >= PATIENCE:
+                return found
+            # No clocks are compared: a sign of life is another revision than the first seen.
+            seen = seen or found.revision
+            if not is_send and found.revision != seen:
                 raise _under_way()
-            await asyncio.sleep(0.02)
+            if not is_send and waited >= remembered.ABANDONED:
+                claim = await self._remembered.take_over(secret, fingerprint, found)
+                if claim is not None:
+                    log.info("idempotency.taken_over")
+                    return claim
+            await asyncio.sleep(LOOK)
 
     async def _first(
-        self, claim: _Claim, is_send: bool, scope: Scope, receive: Receive, send: Send
+        self, claim: Claim, is_send: bool, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Let a request through, and keep its outcome before the client has it."""
         answer: list[Message] = []
@@ -120,10 +126,15 @@ class Idempotency:
             answer.append(message)
 
         told: Told | None = None
+        over = asyncio.Event()
+        showing = asyncio.create_task(self._show_life(claim, over))
         try:
             await self._app(scope, receive, held_back)
             told = _told(answer)
         finally:
+            over.set()
+            # Not cancelled: whether a write under way landed would be unknown.
+            await showing
             try:
                 await self._settle(claim, told, is_send, scope["state"]["budget"].user)
             except BrokerAway:
@@ -132,20 +143,26 @@ class Idempotency:
         for message in answer:
             await send(message)
 
+    async def _show_life(self, claim: Claim, over: asyncio.Event) -> None:
+        """Renew a claim every second until its request is over."""
+        while not over.is_set():
+            try:
+                async with asyncio.timeout(remembered.RENEW):
+                    await over.wait()
+            except TimeoutError:
+                try:
+                    if not await self._remembered.renew(claim):
+                        return
+                except BrokerAway:
+                    log.debug("idempotency.not_renewed")
+
     async def _settle(
-        self, claim: _Claim, told: Told | None, is_send: bool, user: str | None
+        self, claim: Claim, told: Told | None, is_send: bool, user: str | None
     ) -> None:
         if told is None or not _is_kept(told.status) or len(told.body) > LARGEST:
-            await self._remembered.forget(claim.secret, claim.revision)
-            return
-        record = Record(
-            fingerprint=claim.fingerprint,
-            at=utc_now(),
-            stage="done",
-            user=user,
-            told=None if is_send else told,
-        )
-        await self._remembered.finish(claim.secret, record, claim.revision)
+            await self._remembered.forget(claim)
+        else:
+            await self._remembered.finish(claim, user, None if is_send else told)
 
 
 def _under_way() -> Problem:

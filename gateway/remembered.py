@@ -23,10 +23,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
 from events.clock import utc_now
+from events.envelope import new_id
 from gateway.broker import Broker, BrokerAway
 
-ABANDONED = 120.0
-"""Seconds after which a request without an outcome is given up: its gateway has died."""
+RENEW = 1.0
+"""Seconds between two signs that a request is still under way."""
+
+ABANDONED = 5.0
+"""Seconds without such a sign after which a request is given up: its gateway has died."""
 
 LARGEST = 1_000_000
 """Bytes of an answer that is remembered; the broker takes twice as much in one message."""
@@ -47,13 +51,14 @@ class Told(BaseModel):
 class Record(BaseModel):
     """A request that came under a key, and its answer once there is one.
 
-    `user` is whose quota the request fell under.
+    `user` is whose quota the request fell under, `by` the claim that wrote this.
     """
 
     model_config = ConfigDict(frozen=True)
 
     fingerprint: str
     at: datetime
+    by: str = ""
     stage: Literal["begun", "done"] = "begun"
     user: str | None = None
     told: Told | None = None
@@ -82,25 +87,47 @@ class Held:
     revision: int
 
 
+@dataclass(slots=True)
+class Claim:
+    """A request that has its key for itself, until it is settled or its gateway falls silent."""
+
+    id: str
+    secret: Secret
+    fingerprint: str
+    revision: int
+
+    def record(self) -> Record:
+        """Write that the request is under way."""
+        return Record(fingerprint=self.fingerprint, at=utc_now(), by=self.id)
+
+    def settled(self, user: str | None, told: Told | None) -> Record:
+        """Write that it is over."""
+        return self.record().model_copy(update={"stage": "done", "user": user, "told": told})
+
+
 class Remembered:
     """The bucket. Every call raises BrokerAway."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def begin(self, secret: Secret, fingerprint: str) -> Held | int:
-        """Claim a key for a request: the claim's revision, or what is there already."""
-        record = Record(fingerprint=fingerprint, at=utc_now())
-        revision = await self._write(secret, record, 0)
-        while revision is None:
+    async def begin(self, secret: Secret, fingerprint: str) -> Held | Claim:
+        """Claim a key for a request, or return what is there already."""
+        claim = Claim(new_id(), secret, fingerprint, 0)
+        while not await self._claimed(claim):
             held = await self.look(secret)
-            if held is None:
-                revision = await self._write(secret, record, 0)
-            elif _is_abandoned(held.record):
-                revision = await self._write(secret, record, held.revision)
-            else:
+            if held is not None:
                 return held
-        return revision
+        return claim
+
+    async def take_over(self, secret: Secret, fingerprint: str, held: Held) -> Claim | None:
+        """Claim the key of a request that was given up; None if it shows a sign after all."""
+        claim = Claim(new_id(), secret, fingerprint, held.revision)
+        return claim if await self._claimed(claim) else None
+
+    async def renew(self, claim: Claim) -> bool:
+        """Show that a request is under way; False if somebody took it for abandoned."""
+        return await self._replace(claim, claim.record())
 
     async def look(self, secret: Secret) -> Held | None:
         """Read what is there."""
@@ -117,18 +144,37 @@ class Remembered:
         except (InvalidTag, ValueError, ValidationError) as error:
             raise BrokerAway from error
 
-    async def finish(self, secret: Secret, record: Record, revision: int) -> None:
+    async def finish(self, claim: Claim, user: str | None, told: Told | None) -> None:
         """Keep how a request ended, unless somebody took it for abandoned."""
-        await self._write(secret, record, revision)
+        await self._replace(claim, claim.settled(user, told))
 
-    async def forget(self, secret: Secret, revision: int) -> None:
+    async def forget(self, claim: Claim) -> None:
         """Free a key: nothing was done under it."""
         try:
-            await self._bucket().delete(secret.place, last=revision)
+            await self._bucket().delete(claim.secret.place, last=claim.revision)
         except js_errors.KeyWrongLastSequenceError:
             pass
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise BrokerAway from error
+
+    async def _claimed(self, claim: Claim) -> bool:
+        revision = await self._write(claim.secret, claim.record(), claim.revision)
+        if revision is not None:
+            claim.revision = revision
+        return revision is not None
+
+    async def _replace(self, claim: Claim, record: Record) -> bool:
+        """Write over what a claim wrote; False if that is not there any more."""
+        revision = await self._write(claim.secret, record, claim.revision)
+        if revision is None:
+            # A write of our own may have landed though its answer was lost.
+            held = await self.look(claim.secret)
+            if held is None or held.record.by != claim.id:
+                return False
+            revision = await self._write(claim.secret, record, held.revision)
+        if revision is not None:
+            claim.revision = revision
+        return revision is not None
 
     async def _write(self, secret: Secret, record: Record, last: int) -> int | None:
         """Write over revision `last`; 0: where nothing is. None if something else is there."""
@@ -154,7 +200,3 @@ class Remembered:
             js=self._broker.jetstream,
             direct=False,  # from the leader: a claim must be seen at once
         )
-
-
-def _is_abandoned(record: Record) -> bool:
-    return record.stage == "begun" and (utc_now() - record.at).total_seconds() > ABANDONED

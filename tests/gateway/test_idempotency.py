@@ -17,7 +17,7 @@ from events.session_events import RefreshQr, Restart
 from events.subjects import SessionId
 from gateway import idempotency, remembered
 from gateway.broker import BrokerAway
-from gateway.remembered import Record, Remembered, Secret
+from gateway.remembered import Claim, Record, Remembered, Secret
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
@@ -81,8 +81,9 @@ async def test_the_same_key_for_another_body_is_a_422(
 
 
 async def test_a_second_request_beside_the_first_is_a_409(
-    running: Running, http: httpx.AsyncClient, node: ScriptedNode
+    http: httpx.AsyncClient, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remembered, "RENEW", 0.1)
     await node.registered(ONE)
     node.mute = True
     asked = asyncio.create_task(http.post("/api/sessions/user-one/refresh-qr", headers=ONCE))
@@ -174,19 +175,71 @@ async def test_another_gateway_knows_the_outcome(
     assert len(node.commands) == 1
 
 
-async def test_an_abandoned_request_is_taken_over(
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+async def test_the_request_of_a_gateway_that_died_is_carried_out_by_another(
     running: Running, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await node.ready(ONE)
+    dead = Remembered(running.app.state.parts.broker)
+    await dead.begin(Secret.of(KEY, f"POST {RECONNECT}?", "order-7"), EMPTY)
+    monkeypatch.setattr(remembered, "ABANDONED", 0.1)
+
+    answers = [await running.http.post(RECONNECT, headers=ONCE) for _ in "12"]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[1].headers["idempotency-replayed"] == "true"
+    assert [command for _, command in node.commands] == [Restart()]
+
+
+async def test_of_many_that_ask_after_a_death_one_carries_the_request_out(
+    running: Running, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.ready(ONE)
+    dead = Remembered(running.app.state.parts.broker)
+    await dead.begin(Secret.of(KEY, f"POST {RECONNECT}?", "order-7"), EMPTY)
+    monkeypatch.setattr(remembered, "ABANDONED", 0.1)
+
+    answers = await asyncio.gather(*(running.http.post(RECONNECT, headers=ONCE) for _ in range(5)))
+
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert [command for _, command in node.commands] == [Restart()]
+
+
+async def test_one_that_was_taken_for_dead_keeps_no_outcome(running: Running) -> None:
     memory = Remembered(running.app.state.parts.broker)
     secret = Secret.of(KEY, f"POST {RECONNECT}?", "order-7")
-    await memory.begin(secret, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-    beside = await running.http.post(RECONNECT, headers=ONCE)
+    frozen = await memory.begin(secret, EMPTY)
+    held = await memory.look(secret)
+    assert isinstance(frozen, Claim)
+    assert held is not None
 
-    monkeypatch.setattr(remembered, "ABANDONED", 0.0)
-    after = await running.http.post(RECONNECT, headers=ONCE)
+    other = await memory.take_over(secret, EMPTY, held)
+    still = await memory.renew(frozen)
+    await memory.finish(frozen, None, remembered.Told(status=200, headers=[], body=b"late"))
 
-    assert (beside.status_code, after.status_code) == (409, 200)
+    assert other is not None
+    assert not still
+    now = await memory.look(secret)
+    assert now is not None
+    assert (now.record.by, now.record.stage) == (other.id, "begun")
+
+
+async def test_a_write_that_landed_unheard_does_not_lose_the_claim(running: Running) -> None:
+    memory = Remembered(running.app.state.parts.broker)
+    secret = Secret.of(KEY, f"POST {RECONNECT}?", "order-7")
+    claim = await memory.begin(secret, EMPTY)
+    assert isinstance(claim, Claim)
+    heard = claim.revision
+    await memory.renew(claim)
+    claim.revision = heard
+
+    await memory.finish(claim, None, remembered.Told(status=200, headers=[], body=b"done"))
+
+    held = await memory.look(secret)
+    assert held is not None
+    assert held.record.stage == "done"
 
 
 async def test_nothing_that_is_kept_can_be_read(

@@ -76,6 +76,10 @@ class Breaker:
     def succeeded(self, tried: Try) -> Breaker:
         """Note that a try succeeded: all is forgotten but what was rejected and the openings."""
         if not self.counts(tried):
+            # A late success of what began before the breaker opened does not close it: that
+            # page loaded before the others failed, and taking its word would let all who
+            # wait run at once into what just failed in a row. The probe tells what is now,
+            # and it is at most `reset` seconds away.
             return self
         return replace(self, state=BreakerState.CLOSED, failures=0, until=None, probing=False)
 

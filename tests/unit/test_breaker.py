@@ -60,6 +60,10 @@ def test_tries_begun_before_it_opened_do_not_keep_it_open_for_longer() -> None:
     assert opened().failed(FIRST, later(20)) == opened()
 
 
+def test_a_late_success_of_a_try_begun_before_it_opened_does_not_close_it() -> None:
+    assert opened().succeeded(FIRST) == opened()
+
+
 def test_half_open_lets_through_exactly_one_probe() -> None:
     first, breaker = opened().admit(later(60))
     second, breaker = breaker.admit(later(61))

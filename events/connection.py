@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypedDict
 
 import structlog
 from nats import errors as nats_errors
@@ -75,33 +76,52 @@ async def connect(
         if closed is not None:
             await closed()
 
-    password = settings.nats_password.get_secret_value() if settings.nats_password else None
     connecting = client.connect(
         url.split(","),
         name=name,
-        user=role if password else None,
-        password=password,
-        # The default gives up after 60 attempts: minutes of outage would be for ever.
-        max_reconnect_attempts=-1,
-        # It sleeps for as long; that it may be a fraction is missing in its annotation.
-        reconnect_time_wait=0.5,  # pyright: ignore[reportArgumentType]
-        connect_timeout=3,
-        ping_interval=5,
-        max_outstanding_pings=2,
-        # A publish that is buffered while disconnected could land long after
-        # its caller gave up, so nothing is buffered.
-        pending_size=0,
-        inbox_prefix=f"_INBOX_{role}".encode(),
         error_cb=on_error,
         disconnected_cb=on_disconnect,
         reconnected_cb=on_reconnect,
         closed_cb=on_closed,
+        **_options(settings, role),
     )
     try:
         await asyncio.wait_for(connecting, patience)
     except (nats_errors.Error, OSError, TimeoutError) as error:
         raise NoBroker(f"NATS at {_bare(url)} as {role}: {last}") from error
     return client
+
+
+class _Options(TypedDict):
+    user: str | None
+    password: str | None
+    max_reconnect_attempts: int
+    reconnect_time_wait: int
+    connect_timeout: int
+    ping_interval: int
+    max_outstanding_pings: int
+    pending_size: int
+    inbox_prefix: bytes
+
+
+def _options(settings: Settings, role: Role) -> _Options:
+    """Say who connects, and how the connection is to behave."""
+    password = settings.nats_password.get_secret_value() if settings.nats_password else None
+    return {
+        "user": role if password else None,
+        "password": password,
+        # The default gives up after 60 attempts: minutes of outage would be for ever.
+        "max_reconnect_attempts": -1,
+        # It sleeps for as long; that it may be a fraction is missing in its annotation.
+        "reconnect_time_wait": 0.5,  # pyright: ignore[reportReturnType]
+        "connect_timeout": 3,
+        "ping_interval": 5,
+        "max_outstanding_pings": 2,
+        # A publish that is buffered while disconnected could land long after
+        # its caller gave up, so nothing is buffered.
+        "pending_size": 0,
+        "inbox_prefix": f"_INBOX_{role}".encode(),
+    }
 
 
 def _bare(url: str) -> str:

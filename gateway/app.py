@@ -93,6 +93,15 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
     )
     app.state.parts = parts
     app.state.health = watch
+    _add_routes(app)
+    app.mount("/socket.io", needs(ANYONE)(rooms))
+    for kind in (HTTPException, RequestValidationError, BrokerAway, ReadModelsAway):
+        app.add_exception_handler(kind, _answer_problem)
+    _stand_before(app, parts, origins)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     for router in (
         # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
         chats.router,
@@ -110,17 +119,16 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         letter_routes.router,
     ):
         app.include_router(router)
-    app.mount("/socket.io", needs(ANYONE)(rooms))
     app.add_route("/openapi.json", docs.openapi, include_in_schema=False)
     app.add_route("/asyncapi.json", asyncapi.door, include_in_schema=False)
     app.add_route("/docs", docs.page, include_in_schema=False)
-    app.add_exception_handler(HTTPException, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_problem)
-    app.add_exception_handler(BrokerAway, _answer_problem)
-    app.add_exception_handler(ReadModelsAway, _answer_problem)
+
+
+def _stand_before(app: FastAPI, parts: Parts, origins: Origins) -> None:
+    """Add what each request passes through before its route."""
     # The last one added stands first: CORS, so that a browser may read a 401 as well.
     app.add_middleware(Idempotency, remembered=Remembered(parts.broker))
-    app.add_middleware(Bodies, file=settings.media_max_mb * 1_048_576)
+    app.add_middleware(Bodies, file=parts.settings.media_max_mb * 1_048_576)
     app.add_middleware(Auth, keyring=parts.keyring)
     app.add_middleware(Pages, origins=origins)
     app.add_middleware(Access, instruments=parts.instruments)
@@ -135,7 +143,6 @@ def create_app(settings: Settings, key: str, reads: ReadModels | None = None) ->
         max_age=600,
     )
     app.add_middleware(Edges)
-    return app
 
 
 @contextlib.asynccontextmanager

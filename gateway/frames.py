@@ -11,25 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 
-from pydantic import JsonValue
-
-from events import codec, live, message, subjects
+from events import codec, live, subjects
 from events import session_events as e
 from events.clock import utc_now
 from events.codec import AnyPayload
 from events.envelope import Envelope, new_id
 from events.log import Stored
-from events.message import ACK_OF
-from events.session import WORDS, State
+from events.session import State
 from events.subjects import SessionId
-from gateway.message_answers import Attachment
-from gateway.problems import without_addresses
+from gateway.faces import Face, faces_of
 from gateway.wire import Json, instant, number
 from projections.views import QrView, SessionView
-
-Face = tuple[str, Json]
 
 
 @dataclass(slots=True)
@@ -110,10 +103,10 @@ class Away:
 def of_event(told: Told, away: Away) -> Frame | None:
     """Tell an event of the log; None if it is nobody's business outside."""
     envelope, session = told.envelope, told.session
-    faces = _faces(session, envelope.time, told.payload, away.before(told))
+    at = instant(envelope.time)
+    faces = faces_of(session, at, told.payload, was_away=away.before(told))
     if not faces:
         return None
-    at = instant(envelope.time)
     return Frame(envelope.id, told.position, at, session.joined, session.user, tuple(faces))
 
 
@@ -184,122 +177,3 @@ def dropped(session: str, reason: str, detail: str, since: int | None) -> Frame:
 def _unstored(session: SessionId, *faces: Face, frame_id: str | None = None) -> Frame:
     at = instant(utc_now())
     return Frame(frame_id or new_id(), None, at, session.joined, session.user, faces)
-
-
-def _faces(session: SessionId, time: datetime, payload: AnyPayload, was_away: bool) -> list[Face]:
-    at = instant(time)
-
-    def of(name: str, **more: JsonValue) -> Face:
-        return name, {"sessionId": session.joined, **more, "timestamp": at}
-
-    def changed(state: State) -> Face:
-        return of("state-change", state=WORDS[state], status=WORDS[state])
-
-    def gone(state: State, reason: str) -> list[Face]:
-        word = WORDS[state]
-        told = of("session-disconnected", status=word, reason=reason)
-        return [told, ("disconnected", told[1]), changed(state)]
-
-    def acked(wa_id: str, ack: int, chat: str, own: str | None) -> Face:
-        return of("message-ack", messageId=wa_id, ack=ack, chatId=chat, idempotencyKey=own)
-
-    def lost(own: str, chat: str, status: str, reason: str) -> list[Face]:
-        return [of("message-failed", idempotencyKey=own, chatId=chat, status=status, reason=reason)]
-
-    match payload:
-        case e.Registered():
-            return [changed(State.REGISTERED)]
-        case e.Queued() | e.Probing():
-            return [changed(State.QUEUED)]
-        case e.Starting():
-            return [changed(State.STARTING), of("session-activated", attempt=payload.attempt)]
-        case e.LoadingSeen():
-            told = without_addresses(payload.message)
-            return [of("loading-progress", percent=payload.percent, message=told)]
-        case e.Pairing():
-            return [changed(State.PAIRING)]
-        case e.QrExhausted():
-            told = f"{payload.attempts} codes went unscanned; ask for a new one."
-            return [of("qr-limit-reached", message=told, attempts=payload.attempts)]
-        case e.Authenticated():
-            word = WORDS[State.AUTHENTICATED]
-            return [of("session-authenticated", status=word), changed(State.AUTHENTICATED)]
-        case e.AuthFailed():
-            told = without_addresses(payload.reason)
-            return [of("auth-failed", status="auth_failed", error=told)]
-        case e.Ready():
-            name = {"phoneNumber": number(payload.phone), "pushName": payload.push_name}
-            ready = of("session-ready", status="ready", **name)
-            again = [of("session-reconnected", status="ready", **name)] if was_away else []
-            return [ready, *again, changed(State.READY)]
-        case e.Offline():
-            return gone(State.OFFLINE, payload.reason)
-        case e.Crashed():
-            failed = of("session-error", error=payload.reason)
-            told, *others = gone(State.BACKING_OFF, payload.reason)
-            return [told, failed, *others]
-        case e.BackingOff():
-            return [
-                of(
-                    "session-reconnecting",
-                    attempt=payload.attempt,
-                    maxAttempts=payload.max_attempts,
-                    delay=round(payload.delay * 1000),
-                )
-            ]
-        case e.Suspended():
-            told = f"{payload.failures} failures in a row; tried again at {instant(payload.until)}."
-            failed = of("session-disconnection-failed", status="suspended", message=told)
-            return [failed, of("session-error", error=told), changed(State.SUSPENDED)]
-        case e.Parked():
-            return gone(State.PARKED, payload.reason)
-        case e.Rested():
-            return gone(State.RESTING, payload.reason)
-        case e.Blocked():
-            failed = of("auth-failed", status="auth_failed", error=payload.reason)
-            return [failed, changed(State.BLOCKED)]
-        case e.LoggedOut():
-            return gone(State.LOGGED_OUT, payload.reason)
-        case e.Stopped():
-            return gone(State.STOPPED, payload.reason)
-        case e.Removed():
-            return [changed(State.REMOVED)]
-        case message.Sent():
-            return [acked(payload.wa_id, payload.ack, payload.chat, payload.message)]
-        case message.Delivered() | message.Read() | message.Played():
-            return [acked(payload.wa_id, ACK_OF[payload.kind], payload.chat, payload.message)]
-        case message.Failed():
-            return lost(payload.message, payload.to, "failed", payload.reason)
-        case message.Expired():
-            return lost(payload.message, payload.to, "expired", "deadline")
-        case message.Unresolved():
-            return lost(payload.message, payload.to, "unresolved", payload.reason)
-        case message.Received():
-            # What the owner wrote on the phone is no message to answer.
-            name = "message-from-me" if payload.from_me else "message-received"
-            return [of(name, message=_received(session, payload))]
-        # Nobody's business outside, or told by something else: who owns the
-        # session, its snapshots and breaker, further codes (qr-update tells
-        # them), what is about to be sent; pools and commands.
-        case _:
-            return []
-
-
-def _received(session: SessionId, payload: message.Received) -> Json:
-    # A frame is made of its event alone, so that it is the same however often it is
-    # told: an old one may name a file that has expired since.
-    attached = Attachment.of(session.joined, payload.media, payload.body)
-    told: Json = {
-        "id": payload.wa_id,
-        "key": payload.key,
-        "body": payload.body,
-        "from": payload.sender,
-        "chatId": payload.chat,
-        "author": payload.author,
-        "fromMe": payload.from_me,
-        "type": payload.type,
-        "pushName": payload.push_name,
-        "quotedMessageId": payload.quoted,
-        "timestamp": instant(payload.at),
-    }
-    return told | attached.model_dump(by_alias=True)

@@ -24,6 +24,16 @@ local counted = tonumber(held[6] or '0')
 local totals = { received = tonumber(held[7] or '0'), sent = tonumber(held[8] or '0'), failed = tonumber(held[9] or '0') }
 local WORDS = { [0] = 'queued', 'sent', 'delivered', 'read', 'played' }
 
+-- In one call: a script holds up everybody else's Redis, and each call has its price.
+local function put(key, fields, ...)
+    local flat = { ... }
+    for field, value in pairs(fields) do
+        flat[#flat + 1] = field
+        flat[#flat + 1] = value
+    end
+    redis.call('HSET', key, unpack(flat))
+end
+
 local function merge(event)
     local key = row .. ':m:' .. event.entry
     local exists = redis.call('EXISTS', key) == 1
@@ -31,18 +41,15 @@ local function merge(event)
         return -- a receipt for what is no longer kept
     end
     if not exists then
-        for field, value in pairs(event.first) do
-            redis.call('HSET', key, field, value)
-        end
-        redis.call('HSET', key, 'position', event.position)
+        put(key, event.first, 'position', event.position)
         redis.call('PEXPIREAT', key, event.expires)
     end
     if event.creates then
         -- Its place is that of its first event; added again if only the history was lost.
         redis.call('ZADD', history, 'NX', redis.call('HGET', key, 'position'), event.entry)
     end
-    for field, value in pairs(event.set) do
-        redis.call('HSET', key, field, value)
+    if next(event.set) then
+        put(key, event.set)
     end
     if event.ack then
         -- Receipts may come in any order; a tick never goes back.

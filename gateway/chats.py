@@ -7,9 +7,10 @@ or not at all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from pydantic import TypeAdapter
 from starlette.responses import Response
 
@@ -58,6 +59,29 @@ _ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The page of the session that a path names, as far as its owner tells of it."""
+
+    session: str
+    parts: Parts
+    caller: Caller
+
+    async def ask(
+        self, query: asks.Query, shape: TypeAdapter[T], question: Question | None = None
+    ) -> T:
+        """Ask; raises Problem (404, the owner's own no, 503) and BrokerAway."""
+        view = await self.parts.directory.by_id(self.session, self.caller)
+        return await self.parts.asks.look(SessionId(view.user, view.bot), query, shape, question)
+
+
+def _page(session_id: OfPath, parts: Use, caller: Who) -> Page:
+    return Page(session_id, parts, caller)
+
+
+OnPage = Annotated[Page, Depends(_page)]
+
+
 def _with(model: type[Answer]) -> dict[int | str, dict[str, Any]]:
     return {200: {"model": model}} | _ERRORS
 
@@ -77,11 +101,13 @@ class ChatDone(Answer):
 
 @router.get("/chats", summary="Chats, newest first", responses=_with(ChatsAnswer))
 @needs("read")
-async def chats(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def chats(page: OnPage) -> Response:
     """List the chats that the page holds, with how much of each is unread."""
-    found = await _ask(parts, caller, session_id, "chats", _CHATS)
+    found = await page.ask("chats", _CHATS)
     shown = [ChatDTO.of(chat) for chat in found]
-    return answer(ChatsAnswer(session_id=session_id, chats=shown, total=len(shown)), headers=FOUND)
+    return answer(
+        ChatsAnswer(session_id=page.session, chats=shown, total=len(shown)), headers=FOUND
+    )
 
 
 @router.get(
@@ -91,17 +117,15 @@ async def chats(session_id: OfPath, parts: Use, caller: Who) -> Response:
 )
 @needs("read")
 async def messages(
-    session_id: OfPath,
+    page: OnPage,
     chat: ChatOfPath,
-    parts: Use,
-    caller: Who,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
     """Read them from the page; unlike the history, what was before the link is among them."""
     question = Question(chat=chat, limit=limit)
-    found = await _ask(parts, caller, session_id, "messages", _MESSAGES, question=question)
+    found = await page.ask("messages", _MESSAGES, question)
     body = MessagesAnswer(
-        session_id=session_id,
+        session_id=page.session,
         chat_id=chat,
         messages=[SeenMessageDTO.of(message) for message in found],
         total=len(found),
@@ -111,34 +135,32 @@ async def messages(
 
 @router.post("/chats/{chat}/seen", summary="Mark a chat as read", responses=_with(ChatDone))
 @needs("send")
-async def seen(session_id: OfPath, chat: ChatOfPath, parts: Use, caller: Who) -> Response:
+async def seen(page: OnPage, chat: ChatOfPath) -> Response:
     """Mark a chat as read; its senders see it, unless the account hides that."""
-    await _ask(parts, caller, session_id, "seen", _ANYTHING, question=Question(chat=chat))
-    return answer(ChatDone(session_id=session_id, chat_id=chat))
+    await page.ask("seen", _ANYTHING, Question(chat=chat))
+    return answer(ChatDone(session_id=page.session, chat_id=chat))
 
 
 @router.post("/chats/{chat}/typing", summary='Show or stop "typing…"', responses=_with(ChatDone))
 @needs("send")
 async def typing(
-    session_id: OfPath,
+    page: OnPage,
     chat: ChatOfPath,
     body: Annotated[TypingBody, Body(examples=[{"typing": True}])],
-    parts: Use,
-    caller: Who,
 ) -> Response:
     """Show "typing…" to the other side of a chat, or stop showing it."""
     question = Question(chat=chat, typing=body.typing)
-    await _ask(parts, caller, session_id, "typing", _ANYTHING, question=question)
-    return answer(ChatDone(session_id=session_id, chat_id=chat))
+    await page.ask("typing", _ANYTHING, question)
+    return answer(ChatDone(session_id=page.session, chat_id=chat))
 
 
 @router.get("/groups", summary="Groups of the account", responses=_with(GroupsAnswer))
 @needs("read")
-async def groups(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def groups(page: OnPage) -> Response:
     """List the groups this account is a member of, with their members."""
-    found = await _ask(parts, caller, session_id, "groups", _GROUPS)
+    found = await page.ask("groups", _GROUPS)
     shown = [GroupDTO.of(group) for group in found]
-    body = GroupsAnswer(session_id=session_id, groups=shown, total=len(shown))
+    body = GroupsAnswer(session_id=page.session, groups=shown, total=len(shown))
     return answer(body, headers=FOUND)
 
 
@@ -149,17 +171,13 @@ async def groups(session_id: OfPath, parts: Use, caller: Who) -> Response:
 )
 @needs("read")
 async def number(
-    session_id: OfPath,
+    page: OnPage,
     number: Annotated[To, Path(examples=["491701234567"], description="A phone number.")],
-    parts: Use,
-    caller: Who,
 ) -> Response:
     """Ask WhatsApp. A number that is not there is an answer, not an error."""
-    found = await _ask(
-        parts, caller, session_id, "check-number", _NUMBER, question=Question(number=number)
-    )
+    found = await page.ask("check-number", _NUMBER, Question(number=number))
     body = NumberAnswer(
-        session_id=session_id, number=number.partition("@")[0], exists=found.exists, id=found.id
+        session_id=page.session, number=number.partition("@")[0], exists=found.exists, id=found.id
     )
     return answer(body, headers=FOUND)
 
@@ -171,30 +189,12 @@ async def number(
 )
 @needs("read")
 async def ids(
-    session_id: OfPath,
+    page: OnPage,
     contact: Annotated[To, Path(examples=["123456789012345@lid"], description="Either id.")],
-    parts: Use,
-    caller: Who,
 ) -> Response:
     """Resolve a phone number to its LID, or a LID to the phone behind it where WhatsApp tells."""
     if contact.endswith("@g.us"):
         raise Problem(400, "bad_input", "contact must be a person's id; a group has one id only.")
-    found = await _ask(
-        parts, caller, session_id, "addresses", _ADDRESSES, question=Question(chat=contact)
-    )
-    body = AddressesAnswer(session_id=session_id, id=contact, phone=found.phone, lid=found.lid)
+    found = await page.ask("addresses", _ADDRESSES, Question(chat=contact))
+    body = AddressesAnswer(session_id=page.session, id=contact, phone=found.phone, lid=found.lid)
     return answer(body, headers=FOUND)
-
-
-async def _ask(
-    parts: Parts,
-    caller: Caller,
-    session_id: str,
-    query: asks.Query,
-    shape: TypeAdapter[T],
-    *,
-    question: Question | None = None,
-) -> T:
-    """Ask a session's owner; raises Problem (404, the owner's own no, 503) and BrokerAway."""
-    view = await parts.directory.by_id(session_id, caller)
-    return await parts.asks.look(SessionId(view.user, view.bot), query, shape, question)

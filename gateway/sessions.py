@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from starlette.responses import JSONResponse, Response
 
 from events.clock import utc_now
@@ -24,7 +24,7 @@ from gateway.answers import (
     now,
 )
 from gateway.budget import Spend
-from gateway.callers import Caller, Who, needs
+from gateway.callers import Who, needs
 from gateway.codes import Linked
 from gateway.ids import Id, SessionKey
 from gateway.lifecycle import Done
@@ -57,6 +57,18 @@ _PAIR = {"userId": "user-1", "plubotId": "bot-1"}
 _ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": DoneAnswer, "description": "Accepted; the outcome follows."}
 }
+
+
+_STEERED = {200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503)
+
+
+async def _session(session_id: OfPath, parts: Use, caller: Who) -> SessionId:
+    view = await parts.directory.by_id(session_id, caller)
+    return SessionId(view.user, view.bot)
+
+
+There = Annotated[SessionId, Depends(_session)]
+"""The session that a path names by its id; the route need not look whether it exists (404)."""
 
 
 @router.post(
@@ -218,9 +230,8 @@ async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use, calle
     responses={200: {"model": CreateAnswer}} | errors(400, 404, 408, 409, 429, 503),
 )
 @needs("manage")
-async def refresh(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -> Response:
+async def refresh(session: There, parts: Use, spend: Spend) -> Response:
     """Wait up to 30 s for the new code."""
-    session = await _session(parts, session_id, caller)
     await spend.take("qr", session.user)
     return await _refreshed(parts, session, await parts.codes.refresh(session))
 
@@ -228,12 +239,11 @@ async def refresh(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -> 
 @router.post(
     "/{id}/reconnect",
     summary="Close the browser and start again",
-    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+    responses=_STEERED,
 )
 @needs("manage")
-async def reconnect(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -> Response:
+async def reconnect(session: There, parts: Use, spend: Spend) -> Response:
     """Start a session that rests, or start a running one anew."""
-    session = await _session(parts, session_id, caller)
     await spend.take("sessions", session.user)
     return _done(session, await parts.lifecycle.reconnect(session))
 
@@ -241,36 +251,33 @@ async def reconnect(session_id: OfPath, parts: Use, caller: Who, spend: Spend) -
 @router.post(
     "/{id}/reset-breaker",
     summary="Close the breakers of a session: forget its failures and start it now",
-    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+    responses=_STEERED,
 )
 @needs("manage")
-async def reset_breaker(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def reset_breaker(session: There, parts: Use) -> Response:
     """Start a suspended session at once. One whose breakers are closed is let be."""
-    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.reset(session))
 
 
 @router.post(
     "/{id}/disconnect",
     summary="Rest the browser and keep the link",
-    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+    responses=_STEERED,
 )
 @needs("manage")
-async def disconnect(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def disconnect(session: There, parts: Use) -> Response:
     """Stop a session; it is not brought back by itself."""
-    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.disconnect(session))
 
 
 @router.post(
     "/{id}/logout",
     summary="Unlink from the phone and delete the profile",
-    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503),
+    responses=_STEERED,
 )
 @needs("manage")
-async def logout(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def logout(session: There, parts: Use) -> Response:
     """Log a session out."""
-    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.logout(session))
 
 
@@ -280,15 +287,9 @@ async def logout(session_id: OfPath, parts: Use, caller: Who) -> Response:
     responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 429, 503),
 )
 @needs("manage")
-async def delete(session_id: OfPath, parts: Use, caller: Who) -> Response:
+async def delete(session: There, parts: Use) -> Response:
     """Delete a session."""
-    session = await _session(parts, session_id, caller)
     return _done(session, await parts.lifecycle.delete(session))
-
-
-async def _session(parts: Parts, session_id: str, caller: Caller) -> SessionId:
-    view = await parts.directory.by_id(session_id, caller)
-    return SessionId(view.user, view.bot)
 
 
 async def _dto(parts: Parts, view: SessionView) -> SessionDTO:

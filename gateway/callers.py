@@ -37,11 +37,15 @@ SCOPES: frozenset[Scope] = frozenset(get_args(Scope))
 Endpoint = TypeVar("Endpoint")
 
 
+FIRST = "admin"
+"""The id of the first admin key, which is in no bucket and ends with the process."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Whose key came with a request; `user` is None for an admin key, which sees everyone."""
 
-    id: str = "admin"
+    id: str = FIRST
     user: str | None = None
     scopes: frozenset[Scope] = SCOPES
 

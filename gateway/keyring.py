@@ -10,6 +10,7 @@ a good key away. What can never have been a key of ours is refused at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
@@ -18,7 +19,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Literal, cast
 
 import structlog
 from nats import errors as nats_errors
@@ -29,7 +30,7 @@ from events import subjects
 from events.clock import utc_now
 from events.log import Hole, LogAway, Stored
 from gateway.broker import Broker, BrokerAway, BrokerLog
-from gateway.callers import Caller, Scope
+from gateway.callers import FIRST, Caller, Scope
 from gateway.problems import Problem, broker_away
 
 log = structlog.get_logger()
@@ -38,6 +39,21 @@ _SECRET = re.compile(r"wak_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _SUBJECT = f"$KV.{subjects.KEYS}."
 _ALL = f"{_SUBJECT}>"
 _NO_KEY = "0" * 64
+
+LOOK = 60.0
+"""Seconds at most between looks at the clock for a key that will expire."""
+
+AGAIN = 1.0
+"""Seconds until the bucket is asked again about a key that memory has lost."""
+
+
+class KeyLost(Exception):
+    """A key is worth nothing any more, and what it opened must close."""
+
+    def __init__(self, reason: Literal["key_revoked", "key_expired"]) -> None:
+        self.reason: Literal["key_revoked", "key_expired"] = reason
+        word = "was revoked" if reason == "key_revoked" else "has expired"
+        super().__init__(f"this API key {word}; come back with another one")
 
 
 class Key(BaseModel):
@@ -83,6 +99,7 @@ class Keyring:
         self._log = BrokerLog(broker, f"KV_{subjects.KEYS}")
         self._first = digest(first)
         self._held: dict[str, _Held] = {}
+        self._changed = asyncio.Event()
 
     async def caller(self, secret: str) -> Caller:
         """Tell whose key this is; raises Problem 401, or 503 while that cannot be told."""
@@ -99,6 +116,31 @@ class Keyring:
         if key.expires is not None and key.expires <= utc_now():
             raise Problem(401, "key_expired", "This API key has expired.")
         return key.caller
+
+    async def lost(self, caller: Caller) -> None:
+        """Raise KeyLost as soon as a caller's key is revoked or expires; until then, wait.
+
+        For what a key opened and holds open. While NATS is away a known key is good.
+        """
+        while True:
+            changed, wait = self._changed, None
+            held = self._held.get(caller.id)
+            if held is None and caller.id != FIRST:
+                # The bucket was made anew, and the watch has not seen the key in it.
+                with contextlib.suppress(BrokerAway):
+                    if await self._look_up(caller.id) is None:
+                        raise KeyLost("key_revoked")
+                wait = AGAIN
+            elif held is not None:
+                if held.key is None:
+                    raise KeyLost("key_revoked")
+                if held.key.expires is not None:
+                    left = (held.key.expires - utc_now()).total_seconds()
+                    if left <= 0:
+                        raise KeyLost("key_expired")
+                    wait = min(left, LOOK)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), wait)
 
     async def mint(
         self, name: str, user: str | None, scopes: frozenset[Scope], expires: datetime | None
@@ -164,6 +206,12 @@ class Keyring:
                         key_id: held for key_id, held in self._held.items() if key_id in told
                     }
                     told = None
+                    self._tell()
+
+    def _tell(self) -> None:
+        """Wake all who hold something open."""
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _take(self, subject: str, revision: int, raw: bytes) -> str:
         """Remember an entry of the bucket unless it is older than what is known; return its id."""
@@ -171,6 +219,7 @@ class Keyring:
         held = self._held.get(key_id)
         if held is None or held.revision <= revision:
             self._held[key_id] = _Held(revision, _decoded(raw))
+            self._tell()
         return key_id
 
     async def _find(self, key_id: str) -> Key | None:

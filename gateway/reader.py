@@ -15,6 +15,7 @@ from gateway import frames
 from gateway.broker import BrokerAway
 from gateway.feed import View
 from gateway.frames import Frame
+from gateway.keyring import KeyLost
 from gateway.line import Over, TooSlow
 from gateway.tasks import end
 
@@ -34,7 +35,7 @@ Write = Callable[[str, str, Frame], Awaitable[None]]
 class Dismissed:
     """Why a reader is sent away, and the position with which it may come back."""
 
-    reason: Literal["too_slow", "broker_away", "restart"]
+    reason: Literal["too_slow", "broker_away", "restart", "key_revoked", "key_expired"]
     detail: str
     since: int | None = None
 
@@ -53,23 +54,37 @@ def dismissed(error: BaseException | None, since: int | None = None) -> Dismisse
             return Dismissed("broker_away", f"the log is away; {back}", since)
         case Over():
             return Dismissed("restart", f"the gateway ends; {back}", since)
+        case KeyLost():
+            return Dismissed(error.reason, str(error), since)
         case WebSocketDisconnect() | None:
             return None
         case _:
             raise error
 
 
-async def hand_over(
-    view: View, write: Write, gone: Coroutine[None, None, None], door: str
-) -> Dismissed | None:
-    """Write frames until `gone` returns; tell why the reader was sent away, None if it left."""
-    sending = asyncio.create_task(_send(view, write))
-    hearing = asyncio.create_task(gone)
+async def first(*waiting: Coroutine[None, None, None]) -> BaseException | None:
+    """Run until one of them ends, and end the others; return what the last of them raised."""
+    tasks = [asyncio.create_task(one) for one in waiting]
     try:
-        await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ended, _ = await end(sending, hearing)
-    why = dismissed(ended, view.position)
+        ended = await end(*tasks)
+    return next((error for error in reversed(ended) if error is not None), None)
+
+
+async def hand_over(
+    view: View,
+    write: Write,
+    *,
+    gone: Coroutine[None, None, None],
+    lost: Coroutine[None, None, None],
+    door: str,
+) -> Dismissed | None:
+    """Write frames until `gone` returns; tell why the reader was sent away, None if it left.
+
+    `lost` raises KeyLost when the reader's key is worth nothing any more.
+    """
+    why = dismissed(await first(gone, _send(view, write), lost), view.position)
     if why is not None:
         log.info("reader.dismissed", door=door, session=view.watch.session, reason=why.reason)
         if why.reason == "too_slow":

@@ -29,10 +29,10 @@ from gateway.callers import Caller
 from gateway.feed import Feed
 from gateway.frames import Frame
 from gateway.keyring import Keyring
-from gateway.line import Line, Over, TooSlow
+from gateway.line import Line
 from gateway.packets import TextPacket
 from gateway.problems import Problem, broker_away, read_models_away
-from gateway.reader import PATIENCE, dismissed
+from gateway.reader import PATIENCE, dismissed, first
 from gateway.rooms import room
 from gateway.server import LARGEST_FRAME
 from gateway.tasks import end
@@ -199,9 +199,7 @@ class SocketIO:
 
     async def _serve(self, sid: str, client: _Client) -> None:
         try:
-            await self._send(sid, client)
-        except (TooSlow, TimeoutError, Over) as error:
-            why = dismissed(error)
+            why = dismissed(await first(self._send(sid, client), self._keyring.lost(client.caller)))
             if why is not None:
                 log.info("reader.dismissed", door="socket.io", reason=why.reason)
                 self._feed.dropped += why.reason == "too_slow"

@@ -12,9 +12,10 @@ from starlette.types import Receive, Scope, Send
 
 from gateway import watch
 from gateway.answers import errors
-from gateway.callers import Who, needs
+from gateway.callers import Caller, Who, needs
 from gateway.feed import View
 from gateway.frames import Frame
+from gateway.keyring import Keyring
 from gateway.parts import Use
 from gateway.reader import FAREWELL, hand_over
 from gateway.tasks import end
@@ -69,7 +70,8 @@ async def door(request: Request, parts: Use, caller: Who) -> Response:
     # After a reconnect the address still says where the client began, the
     # header where it was.
     last = watch.position("Last-Event-ID", request.headers.get("last-event-id"))
-    return Stream(await parts.feed.open(wanted, since if last is None else last))
+    view = await parts.feed.open(wanted, since if last is None else last)
+    return Stream(view, parts.keyring, caller)
 
 
 class Stream(Response):
@@ -77,11 +79,12 @@ class Stream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, keyring: Keyring, caller: Caller) -> None:
         super().__init__(headers=HEADERS)
         # There is no length: it ends when the reader does.
         del self.headers["content-length"]
         self._view = view
+        self._keyring, self._caller = keyring, caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def say(text: str) -> None:
@@ -106,7 +109,8 @@ class Stream(Response):
             # still comes back with where it began.
             await say(f"retry: {RETRY}\nid: {view.position}\n\n")
             beating = asyncio.create_task(beat())
-            why = await hand_over(view, write, _gone(receive), "sse")
+            lost = self._keyring.lost(self._caller)
+            why = await hand_over(view, write, gone=_gone(receive), lost=lost, door="sse")
             if why is not None:
                 async with asyncio.timeout(FAREWELL):
                     told = why.frame(view.watch.session or "*")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import assert_never
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
@@ -21,6 +23,7 @@ router = APIRouter()
 
 TRY_AGAIN = 1013
 RESTART = 1012
+POLICY = 1008
 
 
 @router.websocket("/ws")
@@ -42,18 +45,18 @@ async def door(socket: WebSocket) -> None:
         return
     try:
         await socket.accept()
-        await _serve(socket, view)
+        await _serve(socket, view, parts.keyring.lost(caller))
     except WebSocketDisconnect:
         pass
     finally:
         view.close()
 
 
-async def _serve(socket: WebSocket, view: View) -> None:
+async def _serve(socket: WebSocket, view: View, lost: Coroutine[None, None, None]) -> None:
     async def write(_: str, text: str, __: Frame) -> None:
         await socket.send_text(text)
 
-    why = await hand_over(view, write, _gone(socket), "websocket")
+    why = await hand_over(view, write, gone=_gone(socket), lost=lost, door="websocket")
     if why is not None:
         await _close(socket, why)
 
@@ -66,9 +69,21 @@ async def _gone(socket: WebSocket) -> None:
             return
 
 
+def _code(why: Dismissed) -> int:
+    match why.reason:
+        case "restart":
+            return RESTART
+        case "key_revoked" | "key_expired":
+            return POLICY
+        case "too_slow" | "broker_away":
+            return TRY_AGAIN
+        case _:
+            assert_never(why.reason)
+
+
 async def _close(socket: WebSocket, why: Dismissed) -> None:
     try:
         async with asyncio.timeout(FAREWELL):
-            await socket.close(RESTART if why.reason == "restart" else TRY_AGAIN, why.detail)
+            await socket.close(_code(why), why.detail)
     except (TimeoutError, RuntimeError, WebSocketDisconnect):
         pass

@@ -176,7 +176,9 @@ class Settings(BaseSettings):
     message_days: float = Field(30, gt=0, description="How long message events are kept.")
     media_max_mb: int = Field(16, ge=0, le=100, description="Largest file; 0: no media.")
     media_days: float = Field(7, gt=0, description="How long files are kept.")
-    media_timeout: float = Field(20, gt=0, description="Until a file that came was fetched.")
+    media_timeout: float = Field(
+        20, gt=0, description="Until a file was fetched, one that came or one by URL."
+    )
     media_types: str = Field(
         "image/*,video/*,audio/*,text/plain,text/csv,application/pdf,application/zip,"
         "application/json,application/msword,application/vnd.*",
@@ -192,8 +194,8 @@ class Settings(BaseSettings):
     webhooks_per_user: int = Field(10, ge=1, description="Webhooks of one user.")
     webhook_allow_private: str = Field(
         "",
-        description="Whom webhooks may call beside public addresses: `true` for private and "
-        "loopback ones, or networks (`10.1.0.0/16`) separated by commas.",
+        description="Whom webhooks and files by URL may call beside public addresses: `true` "
+        "for private and loopback ones, or networks (`10.1.0.0/16`) separated by commas.",
     )
     webhook_timeout: float = Field(10, gt=0, description="Until a webhook must have answered.")
     webhook_waiting: int = Field(

@@ -166,6 +166,7 @@ _SAYS: dict[int, str] = {
     422: "to is not a number on WhatsApp.",
     429: "Too many commands wait for this session already.",
     503: "The message broker is away; try again.",
+    504: "The URL did not give the file within 20 s.",
 }
 
 

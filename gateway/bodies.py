@@ -29,15 +29,20 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         headers = MutableHeaders(scope=scope)
-        carries_file = scope["path"].endswith("/messages/media")
-        largest = self._largest + self._file if carries_file else self._largest
+        is_form = scope["path"].endswith("/messages/media")
+        largest = self._largest
+        if is_form:
+            largest += self._file
+        elif scope["path"].endswith("/messages/file"):
+            # In base64, three bytes are four characters.
+            largest += self._file * 4 // 3
         length = headers.get("content-length", "")
         if length.isdigit() and int(length) > largest:
             # Unread: the server closes the connection instead of taking it all in.
             await self._too_large(largest).response()(scope, receive, send)
             return
         # All else here speaks JSON; `curl -d` and a bare fetch() say otherwise.
-        if not carries_file:
+        if not is_form:
             headers["content-type"] = "application/json"
         taken, more = 0, True
 

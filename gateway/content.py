@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Depends, File, Form, Path, UploadFile
+from fastapi import APIRouter, Body, Depends, File, Form, Path
+from fastapi import UploadFile as FormFile
 from pydantic import Field, ValidationError
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from events.asks import Question
-from events.content import Contact, Content, Deletion, Kept, Location, MediaKind, Reaction
+from events.content import Contact, Content, Deletion, Kept, Location, Media, MediaKind, Reaction
 from events.media import Held, MediaAway, MediaGone, MediaStore, incoming, outgoing
 from events.subjects import SessionId
 from gateway.answers import SentAnswer, answer, errors
 from gateway.broker import BrokerAway
 from gateway.budget import Spend
 from gateway.callers import Who, needs
+from gateway.file_bodies import FileBody
 from gateway.ids import SessionKey
 from gateway.messages import Once, sent_dto
 from gateway.parts import Parts, Use
@@ -32,6 +37,8 @@ _SENT: dict[int | str, dict[str, Any]] = {
     200: {"model": SentAnswer},
     202: {"model": SentAnswer, "description": "Accepted; it is not on the wire yet."},
 } | _ERRORS
+_FETCHED = _SENT | errors(504)
+Open = Callable[[], Awaitable[UploadFile]]
 _ID_PATTERN = r"^[A-Za-z0-9@._:-]+$"
 OfMessage = Annotated[
     str,
@@ -105,12 +112,25 @@ class Outgoing:
         return await self._through(await self._paid(to), to, body, content, quoted)
 
     async def send_file(
-        self, to: str, caption: str, file: UploadFile, kind: MediaKind | None
+        self, to: str, caption: str, open_file: Open, kind: MediaKind | None
     ) -> Response:
         """Keep a file and send it. It is paid for first: what is kept takes room."""
         view = await self._paid(to)
-        content = await self._parts.uploads.keep(SessionId(view.user, view.bot), file, kind)
-        return await self._through(view, to, caption, content, None)
+
+        async def kept() -> Media:
+            file = await open_file()
+            try:
+                return await self._parts.uploads.keep(SessionId(view.user, view.bot), file, kind)
+            finally:
+                await file.close()
+
+        return await self._through(view, to, caption, None, None, file=kept)
+
+    async def send_json(self, body: FileBody) -> Response:
+        """Send a file that came as JSON; see send_file."""
+        largest, downloads = self._parts.uploads.largest, self._parts.downloads
+        opened = partial(body.open, downloads, largest)
+        return await self.send_file(body.to, body.caption, opened, body.kind)
 
     async def _paid(self, to: str) -> SessionView:
         view = await self._parts.directory.by_id(self._id, self._caller)
@@ -119,10 +139,17 @@ class Outgoing:
         return view
 
     async def _through(
-        self, view: SessionView, to: str, body: str, content: Content | None, quoted: str | None
+        self,
+        view: SessionView,
+        to: str,
+        body: str,
+        content: Content | None,
+        quoted: str | None,
+        *,
+        file: Callable[[], Awaitable[Media]] | None = None,
     ) -> Response:
         delivery = await self._parts.sender.through(
-            view, to, body, self._once, content=content, quoted=quoted
+            view, to, body, self._once, content=content, quoted=quoted, file=file
         )
         return answer(SentAnswer(data=sent_dto(delivery)), 200 if delivery.is_sent else 202)
 
@@ -193,7 +220,7 @@ async def delete(
 @needs("send")
 async def media(
     *,
-    file: Annotated[UploadFile, File(description="The file; its name is shown to the receiver.")],
+    file: Annotated[FormFile, File(description="The file; its name is shown to the receiver.")],
     to: Annotated[To, Form()],
     out: Out,
     caption: Annotated[str, Form(max_length=65_536)] = "",
@@ -204,7 +231,33 @@ async def media(
     `MEDIA_MAX_MB` and `MEDIA_TYPES` say what is taken; the file's first bytes go
     before what is said of its type.
     """
-    return await out.send_file(to, caption, file, kind or None)
+
+    async def opened() -> UploadFile:
+        return file
+
+    return await out.send_file(to, caption, opened, kind or None)
+
+
+@router.post("/messages/file", summary="Send a file by URL or in base64", responses=_FETCHED)
+@needs("send")
+async def file_of_body(
+    body: Annotated[
+        FileBody,
+        Body(
+            examples=[
+                _TO | {"url": "https://example.org/a.png", "caption": "Look"},
+                _TO | {"base64": "JVBERi0xLjQ=", "filename": "invoice.pdf"},
+            ]
+        ),
+    ],
+    out: Out,
+) -> Response:
+    """Send any file that the JSON holds, or that a URL gives.
+
+    The URL must lead to a public address, unless `WEBHOOK_ALLOW_PRIVATE` opens others; its
+    redirects as well. `MEDIA_MAX_MB`, `MEDIA_TYPES` and `MEDIA_TIMEOUT` say what is taken.
+    """
+    return await out.send_json(body)
 
 
 @router.get(

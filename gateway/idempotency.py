@@ -193,14 +193,15 @@ async def _read(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
     """
     if Headers(scope=scope).get("content-type", "").startswith("multipart/"):
         return b"", receive
-    body = b""
+    parts: list[bytes] = []
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        body += message.get("body", b"")
+        parts.append(message.get("body", b""))
         more = message.get("more_body", False)
+    body = b"".join(parts)
     waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:

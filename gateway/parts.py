@@ -15,6 +15,7 @@ from gateway.browsers import Browsers
 from gateway.codes import Codes
 from gateway.commands import Commands
 from gateway.directory import Directory
+from gateway.downloads import Downloads
 from gateway.feed import Feed
 from gateway.instruments import Instruments
 from gateway.keyring import Keyring
@@ -46,6 +47,7 @@ class Parts:
     asks: Asks
     feed: Feed
     uploads: Uploads
+    downloads: Downloads
     browsers: Browsers
     instruments: Instruments
     quotas: Quotas
@@ -88,6 +90,7 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
         sender=sender,
         asks=asks,
         uploads=Uploads(settings, broker),
+        downloads=Downloads(settings),
         feed=Feed(
             settings=settings,
             broker=broker,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from events.clock import utc_now
-from events.content import Content
+from events.content import Content, Media
 from events.envelope import new_id
 from events.message import Expired, Failed, Outcome, Send, Sent, Unresolved
 from events.session import State
@@ -99,8 +100,13 @@ class Sender:
         *,
         content: Content | None = None,
         quoted: str | None = None,
+        file: Callable[[], Awaitable[Media]] | None = None,
     ) -> Delivery:
-        """Send through a session. The same key again answers with the first outcome."""
+        """Send through a session. The same key again answers with the first outcome.
+
+        `file` keeps the file to send, and raises Problem and BrokerAway; it is not asked
+        where nothing is sent.
+        """
         session = SessionId(view.user, view.bot)
         longest = self._settings.max_message_chars
         if len(body) > longest:
@@ -113,6 +119,8 @@ class Sender:
             if recorded is not None and (recorded.status != "queued" or state is not State.READY):
                 return recorded
         _may_send(view, state)
+        if file is not None:
+            content = await file()
         send = Send(
             message=key,
             to=to,

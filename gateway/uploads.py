@@ -12,6 +12,7 @@ from events.media import JetStreamMedia, MediaAway, outgoing
 from events.settings import Settings
 from events.subjects import SessionId
 from gateway.broker import Broker, BrokerAway
+from gateway.downloads import too_large
 from gateway.problems import Problem
 
 _UNKNOWN = "application/octet-stream"
@@ -75,7 +76,7 @@ class Uploads:
     async def keep(self, session: SessionId, file: UploadFile, kind: MediaKind | None) -> Media:
         """Keep a file; raises Problem 400 for its type, 413 for its size, and BrokerAway."""
         if (file.size or 0) > self.largest:
-            raise Problem(413, "too_large", f"The file is larger than {self.largest:,} bytes.")
+            raise too_large(self.largest)
         head = await file.read(_HEAD)
         await file.seek(0)
         if not head:

@@ -14,8 +14,8 @@ import httpcore
 import httpx
 
 from events.clock import utc_now
+from gateway.addresses import Forbidden, Guarded
 from gateway.webhooks import signing
-from gateway.webhooks.addresses import Forbidden, Guarded
 from gateway.webhooks.cipher import Cipher, WrongKey
 from gateway.webhooks.endpoint import Endpoint
 

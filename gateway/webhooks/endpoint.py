@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from events.clock import utc_now
 from events.subjects import token
 from gateway.frames import Frame
-from gateway.webhooks.addresses import Reachable
 from gateway.webhooks.cipher import Cipher, Sealed
 
 EVENTS = frozenset(
@@ -36,8 +34,6 @@ EVENTS = frozenset(
     }
 )
 """What can be asked for: every face of every event of the log. Codes are never stored."""
-
-LONGEST_URL = 2_048
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,24 +94,3 @@ class Endpoint(BaseModel):
             for sealed in self.secrets
             if sealed.until is None or now < sealed.until
         ]
-
-
-def bad_url(url: str, reachable: Reachable) -> str | None:
-    """Name the rule that a URL breaks, as far as can be told before it is called."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "must be a URL"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
-        return "must be a URL with http or https and a host"
-    if len(url) > LONGEST_URL or not all("!" <= char <= "~" for char in url):
-        return f"must be at most {LONGEST_URL:,} printable ASCII characters without blanks"
-    if parts.username is not None or parts.password is not None:
-        return "must not hold a user or a password; the signature proves who calls"
-    if not reachable.allows_host(parts.hostname):
-        return (
-            "must be a public address; private and loopback ones are open only to who runs "
-            "this service, with WEBHOOK_ALLOW_PRIVATE"
-        )
-    return None

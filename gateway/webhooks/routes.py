@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from starlette.responses import Response
 
+from gateway.addresses import bad_url
 from gateway.answers import SECRET, Answer, answer, errors
 from gateway.callers import Who, needs
 from gateway.parts import Parts, Use
 from gateway.problems import Problem
-from gateway.webhooks.endpoint import Endpoint, bad_url
+from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.named import PREFIX, TAGS, Called, There, Whose, about_one
 from gateway.webhooks.wire import (
     DeliveriesAnswer,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import structlog
 
 from events.settings import Settings
+from gateway.addresses import Guarded, Reachable
 from gateway.broker import Broker, BrokerAway
 from gateway.directory import Directory
 from gateway.problems import where
 from gateway.sending import Sender
 from gateway.tasks import end
-from gateway.webhooks.addresses import Guarded, Reachable
 from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.caller import Caller, Count
 from gateway.webhooks.cipher import Cipher

@@ -9,10 +9,11 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from gateway.addresses import LONGEST_URL
 from gateway.answers import Answer
 from gateway.ids import SessionKey
 from gateway.webhooks import signing
-from gateway.webhooks.endpoint import EVENTS, LONGEST_URL, Endpoint
+from gateway.webhooks.endpoint import EVENTS, Endpoint
 from gateway.webhooks.letters import Kept
 from gateway.webhooks.progress import Delivered, Progress, Stopped, Totals
 from gateway.webhooks.redrive import Driven

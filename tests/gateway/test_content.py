@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
 
 from events import codec, content
 from events.media import JetStreamMedia, incoming
 from events.message import Send
 from events.subjects import SessionId, ask
 from gateway.uploads import type_of
+from tests.gateway.conftest import serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode
+from tests.gateway.reads import FakeReads
 
 ONE = SessionId("user", "one")
 TO, CHAT = "+49 170 1234567", "491701234567@c.us"
@@ -165,3 +170,94 @@ async def test_a_file_that_was_not_kept_is_fetched_by_the_owner_or_said_to_be_go
 )
 def test_the_first_bytes_go_before_what_is_said(head: bytes, told: str | None, mime: str) -> None:
     assert type_of(head, told) == mime
+
+
+FILE = "/api/sessions/user-one/messages/file"
+
+
+async def test_a_file_in_base64_goes_out_like_an_uploaded_one(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+    # Larger than any other body may be.
+    large = PNG + os.urandom(1_048_576)
+
+    answer = await http.post(
+        FILE,
+        json={
+            "to": TO,
+            "base64": base64.b64encode(large).decode(),
+            "filename": "../x.png",
+            "mimetype": "application/pdf",
+            "caption": "look",
+        },
+        headers={"Idempotency-Key": "once"},
+    )
+
+    assert answer.status_code == 200, answer.text
+    sent = last_send(node)
+    assert isinstance(sent.content, content.Media)
+    assert (sent.body, sent.content.mime, sent.content.name) == ("look", "image/png", "x.png")
+    held = await JetStreamMedia(node.client.jetstream).get(sent.content.object)
+    assert await held.whole() == large
+
+
+async def test_a_file_by_url_goes_out_and_is_fetched_once_for_a_key(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path
+) -> None:
+    await node.ready(ONE)
+    settings = settings_for(nats_url, tmp_path, webhook_allow_private="127.0.0.1/32")
+    asked = 0
+
+    async def picture(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.Response(body=PNG, content_type="text/plain")
+
+    runner = web.AppRunner(web.Application())
+    runner.app.router.add_get("/a.png", picture)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/a.png"
+    async with serving(settings, reads) as running:
+        await until_ready(running)
+        answers = [
+            await running.http.post(
+                FILE, json={"to": TO, "url": url}, headers={"Idempotency-Key": "once"}
+            )
+            for _ in range(2)
+        ]
+    await runner.cleanup()
+
+    assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
+    assert asked == 1, "what was sent is not fetched again"
+    sent = last_send(node)
+    assert isinstance(sent.content, content.Media)
+    assert (sent.content.mime, sent.content.name) == ("image/png", "a.png")
+    assert sent.content.sha256 == hashlib.sha256(PNG).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        ({}, 400, "bad_input"),
+        ({"base64": "eA==", "url": "https://example.org"}, 400, "bad_input"),
+        ({"base64": "not base64!"}, 400, "bad_input"),
+        ({"base64": "TVqQAA=="}, 400, "media_type"),
+        ({"base64": "A" * 4 * (6 * 1_048_576)}, 413, "too_large"),
+        ({"url": "http://10.0.0.1/a"}, 400, "bad_input"),
+        ({"url": "file:///etc/passwd"}, 400, "bad_input"),
+    ],
+    ids=["neither", "both", "no base64", "type", "size", "private", "no http"],
+)
+async def test_a_json_file_that_may_not_be_sent_is_refused(
+    http: httpx.AsyncClient, node: ScriptedNode, body: dict[str, str], status: int, reason: str
+) -> None:
+    await node.ready(ONE)
+
+    answer = await http.post(FILE, json={"to": TO} | body)
+
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["reason"] == reason
+    assert not any(isinstance(command, Send) for _, command in node.commands)

@@ -30,7 +30,8 @@ async def checked(gateway: Running, home: Path, *options: str) -> None:
         # A stream has no end, and schemathesis needs a newer urllib3 to read one.
         *("--exclude-path", "/api/events"),
         # Whether a file is taken depends on its bytes, which no schema describes.
-        *("--exclude-path", "/api/sessions/{id}/messages/media", *options),
+        *("--exclude-path", "/api/sessions/{id}/messages/media"),
+        *("--exclude-path", "/api/sessions/{id}/messages/file", *options),
         cwd=home,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""Whom a webhook may call: an address is looked at when it is connected to, and only then.
+"""Whom webhooks and files by URL may call: an address is looked at when it is connected to.
 
 A name that was looked up, checked, and looked up again for the connection could
 answer differently the second time (DNS rebinding). So the connection is made here
@@ -19,6 +19,7 @@ from ipaddress import (
     ip_network,
 )
 from typing import cast
+from urllib.parse import urlsplit
 
 import httpcore
 
@@ -36,11 +37,13 @@ METADATA = frozenset(
 )
 """Where clouds hand out credentials. Some lie in networks that people do open."""
 
+LONGEST_URL = 2_048
+
 _NAT64 = ip_network("64:ff9b::/96")
 
 
 class Forbidden(httpcore.ConnectError):
-    """The host has no address that a webhook may call."""
+    """The host has no address that may be called."""
 
 
 class Reachable:
@@ -94,6 +97,27 @@ def _meant(address: Address) -> Address:
     return address
 
 
+def bad_url(url: str, reachable: Reachable) -> str | None:
+    """Name the rule that a URL breaks, as far as can be told before it is called."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "must be a URL"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        return "must be a URL with http or https and a host"
+    if len(url) > LONGEST_URL or not all("!" <= char <= "~" for char in url):
+        return f"must be at most {LONGEST_URL:,} printable ASCII characters without blanks"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user or a password"
+    if not reachable.allows_host(parts.hostname):
+        return (
+            "must be a public address; private and loopback ones are open only to who runs "
+            "this service, with WEBHOOK_ALLOW_PRIVATE"
+        )
+    return None
+
+
 async def system_resolver(host: str, port: int) -> list[str]:
     """Ask the machine's resolver; raises OSError."""
     loop = asyncio.get_running_loop()
@@ -124,7 +148,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
         except (OSError, UnicodeError):
             raise httpcore.ConnectError("the host is not known") from None
         addresses = [ip_address(written) for written in found]
-        failure: Exception = Forbidden("the host has no address that webhooks may call")
+        failure: Exception = Forbidden("the host has no address that this service may call")
         for address in addresses:
             if address in self._reachable:
                 try:
@@ -142,7 +166,7 @@ class Guarded(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Refuse: a URL names no socket of this machine."""
-        raise Forbidden("webhooks call no local sockets")
+        raise Forbidden("local sockets are not called")
 
     async def sleep(self, seconds: float) -> None:
         """Wait, for httpcore's own retries."""

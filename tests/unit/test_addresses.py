@@ -1,4 +1,4 @@
-"""Whom webhooks may call: the table, and that the address checked is the one connected to."""
+"""Whom this service may call: the table, and that the address checked is the one connected to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import httpcore
 import pytest
 
 from events.settings import Settings
-from gateway.webhooks.addresses import Forbidden, Guarded, Reachable
-from gateway.webhooks.endpoint import bad_url
+from gateway.addresses import Forbidden, Guarded, Reachable, bad_url
 from tests.simulator.certificate import HOST, server_context
 
 REFUSED = {

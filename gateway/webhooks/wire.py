@@ -23,8 +23,8 @@ from gateway.wire import Wire, instant
 
 
 def _event(value: object) -> str:
-    if value == "*" or value in EVENTS:
-        return str(value)
+    if isinstance(value, str) and (value == "*" or value in EVENTS):
+        return value
     known = ", ".join(sorted(EVENTS))
     raise PydanticCustomError("bad_event", "must be * or one of {known}", {"known": known})
 

@@ -100,6 +100,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "an event that there is not": (PUT | {"events": ["message.any"]}, "message-received"),
     "a code": (PUT | {"events": ["qr-update"]}, "events.0 must be * or one of"),
     "a number for an event": (PUT | {"events": [7]}, "events.0"),
+    "an object for an event": (PUT | {"events": [{}]}, "events.0 must be * or one of"),
     "a file": (PUT | {"url": "file:///etc/passwd"}, "url must be a URL with http or https"),
     "a number for a URL": (PUT | {"url": 7}, "url must be text"),
     "loopback": (PUT | {"url": "http://127.0.0.1/"}, "url must be a public address"),

@@ -61,9 +61,8 @@ def _chat(value: object) -> str:
 
 
 def _phone(value: object) -> str:
-    if isinstance(value, str | int) and not isinstance(value, bool):
-        with contextlib.suppress(recipients.BadRecipient):
-            return recipients.phone(str(value))
+    with contextlib.suppress(recipients.BadRecipient, PydanticCustomError):
+        return recipients.phone(text(value))
     raise PydanticCustomError("bad_number", "{rule}", {"rule": recipients.NUMBER_RULE})
 
 

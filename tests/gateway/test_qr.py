@@ -68,6 +68,19 @@ async def test_a_code_to_type_is_given_and_never_logged(
     assert "1701234567" not in logged
 
 
+@pytest.mark.parametrize("number", ["491701234567", 491701234567, 491701234567.0])
+async def test_a_phone_number_may_be_a_whole_number(
+    http: httpx.AsyncClient, node: ScriptedNode, number: object
+) -> None:
+    await node.registered(ONE)
+    asked = await node.owner(ONE, "pairing-code", codec.answer({"code": "A", "expires": None}))
+
+    answer = await http.post("/api/sessions/user-one/pairing-code", json={"phoneNumber": number})
+
+    assert answer.status_code == 200, answer.text
+    assert [question.number for question in asked] == ["491701234567"]
+
+
 async def test_no_code_is_typed_where_nobody_waits_for_a_phone(
     http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:

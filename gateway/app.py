@@ -23,6 +23,7 @@ from starlette.routing import Match, Route
 
 from events.settings import Settings
 from gateway import (
+    archive,
     asyncapi,
     breakers,
     chats,
@@ -106,6 +107,7 @@ def _add_routes(app: FastAPI) -> None:
         # Before the sessions: GET /api/sessions/{userId}/{plubotId} takes any two words.
         chats.router,
         content.router,
+        archive.router,
         sessions.router,
         breakers.router,
         qr.router,

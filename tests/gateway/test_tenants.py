@@ -116,9 +116,11 @@ def calls(session: SessionId) -> Iterator[Call]:
                 continue  # It never ends: see the live feed below.
             filled = fill(path, session)
             named = "user" if "{userId}" in path else "session" if "{id}" in path else ""
-            fields = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query"}
+            asked = [p for p in operation.get("parameters", []) if p["in"] == "query"]
+            fields = {p["name"] for p in asked}
+            needed = {p["name"]: "a" for p in asked if p.get("required")}
             yield from (
-                Call(method, filled, named or named_in(body), body)
+                Call(method, filled, named or named_in(body), body, needed)
                 for body in bodies(operation, session)
             )
             if "userId" in fields:

@@ -1,4 +1,4 @@
-"""What a removed session leaves: its profile, its queues, its messages, its media."""
+"""What a removed session leaves: its queues, its messages, its media."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from actors.session_parts import SessionParts
 
 def clear(own: SessionParts) -> None:
     """Delete all of it in the background, and tell the pool when nothing is left to wait for."""
-    own.life.forget()
 
     async def clean_up() -> None:
         await own.life.over()

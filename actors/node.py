@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pykka
+import redis.asyncio as aioredis
 import structlog
 from nats.aio.client import Client
 
@@ -18,6 +19,9 @@ from actors.pace import Pace
 from actors.parts import Parts
 from actors.pool import PoolActor
 from actors.pool_messages import Halt
+from actors.vault.keys import Keys
+from actors.vault.shelves import DiskShelf, RedisShelf, open_redis
+from actors.vault.vault import Vault
 from actors.wire import NatsWire
 from events.clock import SystemClock
 from events.connection import connect
@@ -44,6 +48,7 @@ class Node:
         self._launcher = launcher or chromium(settings)
         self._client: Client | None = None
         self._wire: NatsWire | None = None
+        self._redis: aioredis.Redis | None = None
         self._pool: pykka.ActorRef[PoolActor] | None = None
 
     def start(self) -> None:
@@ -73,11 +78,24 @@ class Node:
             wire=self._wire,
             machine=LinuxMachine(),
             media=JetStreamMedia(lambda: js),
+            vault=self._open_vault(),
             pace=Pace(settings.sends_per_minute, settings.sends_per_second),
             settings=settings,
             policy=Policy.of(settings),
         )
         self._pool = PoolActor.start(parts, self._fail)
+
+    def _open_vault(self) -> Vault | None:
+        settings = self.settings
+        if not settings.vault_max_mb:
+            return None
+        Keys.open(settings)  # A key that is none is said at the start, and not an hour later.
+        self._redis = open_redis(settings)
+        shelves = (
+            RedisShelf(self._redis, settings.vault_hours),
+            DiskShelf(settings.vault, settings.vault_keep),
+        )
+        return Vault(shelves, lambda: Keys.open(settings), settings.vault_max_mb)
 
     def _could_not_open(self, error: Exception) -> None:
         log.error("node.cannot_start", error=f"{type(error).__name__}: {error}")
@@ -108,6 +126,8 @@ class Node:
         client = self._client
         if client is not None:
             self.loop.wait(client.close(), 5)
+        if self._redis is not None:
+            self.loop.wait(self._redis.aclose(), 5)
         self.loop.stop()
 
 

@@ -9,6 +9,7 @@ from actors.inbox import Wire
 from actors.loop import LoopThread
 from actors.memory import Machine
 from actors.pace import Pace
+from actors.vault.vault import Vault
 from events.clock import Clock
 from events.log import Log
 from events.media import MediaStore
@@ -27,6 +28,7 @@ class Parts:
     wire: Wire
     machine: Machine
     media: MediaStore
+    vault: Vault | None
     pace: Pace
     settings: Settings
     policy: Policy

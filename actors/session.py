@@ -30,6 +30,8 @@ from actors.orders import Orders
 from actors.overdue import OverdueSends
 from actors.parts import Parts
 from actors.pool_messages import PoolMessage
+from actors.preserving import TIMER as SNAPSHOT
+from actors.preserving import Preserver
 from actors.probe import Probe
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
@@ -38,12 +40,14 @@ from actors.session_messages import (
     Answered,
     Boot,
     Brought,
+    BroughtBack,
     CaughtUp,
     Commanded,
     Fetched,
     Halt,
     Message,
     Overdue,
+    Preserved,
     Replied,
     Sighted,
     SlotFree,
@@ -132,6 +136,7 @@ class SessionActor(pykka.ThreadingActor):
         self._answers = Answers(own, self._operations, keeper, self._note)
         self._upkeep = Upkeep(own, self._operations, lambda: depth(self.actor_inbox), self._note)
         self._slot = Slot(own)
+        self._preserver = Preserver(own, self._record)
         self._codes = Codes(own, self._note)
         self._inbox: Inbox | None = None
 
@@ -201,6 +206,10 @@ class SessionActor(pykka.ThreadingActor):
                     self._overdue.expire(pending)
             case Asked():
                 self._answers.give(message, self._codes.shown)
+            case Preserved(saved):
+                self._preserver.preserved(saved)
+            case BroughtBack(restored):
+                self._preserver.brought_back(restored)
             case Halt():
                 self._halt()
             case _:
@@ -227,10 +236,13 @@ class SessionActor(pykka.ThreadingActor):
         self._note(Wanting())
 
     def _halt(self) -> None:
-        if self._recorder.state.state in WITH_BROWSER:
+        ran = self._recorder.state.state in WITH_BROWSER
+        if ran:
             self._record((e.Queued(reason="node_stopping"),), None)
         self._abandon()
         self._parts.loop.wait(self._life.over())
+        if ran:
+            self._preserver.take_last()
         self.stop()
 
     def _abandon(self) -> None:
@@ -264,7 +276,7 @@ class SessionActor(pykka.ThreadingActor):
             case e.Queued():
                 self._close_browser()
                 if event.fresh:
-                    self._life.forget()
+                    self._forget_link()
                 self._slot.give_back()
                 self._slot.want()
             case e.Probing():
@@ -276,14 +288,18 @@ class SessionActor(pykka.ThreadingActor):
                 self._timers.ring("probe", self._parts.settings.probe_interval)
                 self._timers.ring("quiet", self._parts.settings.backoff_quiet)
                 self._timers.ring("memory", self._parts.settings.memory_interval)
+                self._preserver.begin()
             case e.Crashed() | e.Parked() | e.Rested() | e.Blocked() | e.Stopped() | e.LoggedOut():
                 self._close_browser()
                 if isinstance(event, e.LoggedOut):
-                    self._life.forget()
+                    self._forget_link()
+                if isinstance(event, e.Stopped):
+                    self._preserver.take_closed()
                 if isinstance(event, e.Crashed):
                     self._slot.crashed(event.reason)
             case e.Removed():
                 self._abandon()
+                self._forget_link()
                 leftovers.clear(self._own)
                 self.stop()
             case _:
@@ -304,6 +320,8 @@ class SessionActor(pykka.ThreadingActor):
                 self._note(Stale())
             case "memory":
                 self._upkeep.weigh()
+            case name if name == SNAPSHOT:
+                self._preserver.take()
             case _:
                 self._probe.look()
 
@@ -314,6 +332,7 @@ class SessionActor(pykka.ThreadingActor):
         self._operations.renew()
         self._upkeep.renew()
         self._life.launch(
+            self._preserver.before_launch(),
             seen=lambda life, sighting: self._tell_me(Sighted(life, sighting)),
             failed=lambda life, error: self._tell_me(Answered(life, error)),
         )
@@ -323,7 +342,13 @@ class SessionActor(pykka.ThreadingActor):
         self._timers.silence("probe")
         self._timers.silence("quiet")
         self._timers.silence("memory")
+        self._timers.silence(SNAPSHOT)
         self._life.close()
+
+    def _forget_link(self) -> None:
+        """Delete the credentials, wherever they are, once the browser is gone."""
+        self._life.forget()
+        self._preserver.forget()
 
     def _answered(self, outcome: b.PageStatus | Exception | None) -> None:
         if isinstance(outcome, b.PageStatus):
@@ -341,7 +366,11 @@ class SessionActor(pykka.ThreadingActor):
             case b.Loading(percent, message):
                 self._note(Progress(percent, message))
             case b.QrShown(code, ttl):
-                self._codes.show(code, ttl)
+                doubt = self._preserver.doubt()
+                if doubt is not None:
+                    self._note(doubt)
+                else:
+                    self._codes.show(code, ttl)
             case b.QrIdle():
                 if self._codes.may_change:
                     self._probe.refresh_qr()

@@ -9,6 +9,7 @@ from actors.inbox import Asked, Delivered, Pending
 from actors.memory import Cost
 from actors.sending import Tried
 from actors.timers import Rang
+from actors.vault.vault import Restored, Saved
 from events import session_events as e
 from events.breaker import Try
 from events.content import Kept
@@ -117,6 +118,20 @@ class Overdue:
 
 
 @dataclass(frozen=True, slots=True)
+class Preserved:
+    """What a snapshot of the profile came to."""
+
+    outcome: Saved | Exception
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtBack:
+    """A lost profile was restored before a launch."""
+
+    restored: Restored
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
     """The node shuts down: close, say so, and stop."""
 
@@ -136,6 +151,8 @@ Message = (
     | Unlinking
     | Rang
     | Overdue
+    | Preserved
+    | BroughtBack
     | Halt
     | Tried
     | Asked

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from actors.browser import protocol as b
+from actors.vault.snapshot import NoKey
+from actors.vault.vault import VaultAway
 from events.session import Session, State
 from events.session_facts import (
     Banned,
@@ -59,6 +61,10 @@ def failure_of(error: Exception) -> Failure:
             return Failure("profile_busy", "another process uses the profile folder")
         case b.LaunchFailed():
             return Failure("launch_failed", str(error))
+        case NoKey():
+            return Failure("vault_key", str(error))
+        case VaultAway():
+            return Failure("vault_away", str(error))
         case b.PageGone():
             return Failure("page_gone", str(error))
         case _:

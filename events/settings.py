@@ -87,6 +87,13 @@ class Settings(BaseSettings):
         "gateway; unset: made and kept in a 0600 file below DATA_DIR.",
     )
 
+    vault_key: SecretStr | None = Field(
+        None,
+        description="Base64 of the 32 bytes that encrypt snapshots of profiles, the same on every "
+        "node; several with commas: the first seals; unset: made and kept in a 0600 file below "
+        "DATA_DIR.",
+    )
+
     cors_origins: str = Field(
         "", description="Origins whose pages may call the gateway, separated by commas."
     )
@@ -186,6 +193,21 @@ class Settings(BaseSettings):
     )
     dedupe_window: float = Field(120, ge=1, description="JetStream's duplicate window.")
 
+    # the vault
+    vault_after: float = Field(
+        30, gt=0, description="From ready to the first snapshot of the profile."
+    )
+    vault_interval: float = Field(
+        3_600, gt=0, description="Between two snapshots of a session's profile."
+    )
+    vault_hours: float = Field(24, gt=0, description="How long Redis keeps a snapshot.")
+    vault_keep: int = Field(
+        3, ge=1, description="Snapshots of a session that are kept on the disk."
+    )
+    vault_max_mb: int = Field(
+        128, ge=0, description="Largest profile that is saved, without its caches; 0: no snapshots."
+    )
+
     # health
     health_interval: float = Field(15, gt=0, description="Between looks at the health of all.")
     health_timeout: float = Field(2, gt=0, description="Until a health check has failed.")
@@ -249,6 +271,7 @@ class Settings(BaseSettings):
         "redis_host",
         "api_key",
         "webhook_key",
+        "vault_key",
         "puppeteer_executable_path",
         mode="before",
     )
@@ -275,6 +298,16 @@ class Settings(BaseSettings):
     def webhook_key_file(self) -> Path:
         """Where the key of webhook secrets is kept when `WEBHOOK_KEY` is unset."""
         return self.home / "webhook-key"
+
+    @property
+    def vault_key_file(self) -> Path:
+        """Where the keys of the vault are kept when `VAULT_KEY` is unset."""
+        return self.home / "vault-key"
+
+    @property
+    def vault(self) -> Path:
+        """Snapshots of profiles, one folder a session."""
+        return self.home / "vault"
 
     @property
     def redis_url(self) -> str:

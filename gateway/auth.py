@@ -14,9 +14,9 @@ from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from events.keyfile import kept
 from events.settings import Settings
 from gateway.callers import ANY_KEY, Caller, Need, need_of
-from gateway.keyfile import kept
 from gateway.keyring import Keyring
 from gateway.problems import Problem
 

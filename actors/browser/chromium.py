@@ -16,15 +16,16 @@ import shutil
 import signal
 import subprocess
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import psutil
 import structlog
 
 from actors.browser.executable import is_headless_shell
 from actors.browser.profile import Profile
-from actors.browser.protocol import LaunchFailed, NoBrowser
+from actors.browser.protocol import LaunchFailed, NoBrowser, PageGone
 
 log = structlog.get_logger()
 
@@ -37,6 +38,15 @@ _PASSED_ON = (
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
+
+
+_STILL = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE})
+
+STILL_LOOKS = 100
+"""How often it is looked whether every process of a browser has stopped."""
+
+STILL_PAUSE = 0.01
+"""Seconds between two looks."""
 
 
 class Chromium:
@@ -139,6 +149,25 @@ class Chromium:
         await asyncio.wait({self.exited}, timeout=timeout)
         return self.exited.done()
 
+    async def still(self, work: Callable[[], None]) -> None:
+        """Do something in a thread while no process of the group runs.
+
+        What they have written is then as after a kill at one instant, which is what
+        their databases are made to survive. Raises PageGone if it ended, or does not
+        hold still, and whatever `work` raises.
+        """
+        process = self._process
+        if process is None or self.exited.done():
+            raise PageGone("the browser has ended")
+
+        self._signal_group(signal.SIGSTOP)
+        try:
+            await _until_stopped(process.pid)
+            await asyncio.to_thread(work)
+        finally:
+            if not self.exited.done():
+                self._signal_group(signal.SIGCONT)
+
     def terminate(self) -> None:
         """Ask the process to end, where there is no connection to ask over."""
         if self._process is not None and not self.exited.done():
@@ -157,6 +186,23 @@ class Chromium:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+async def _until_stopped(group: int) -> None:
+    for _ in range(STILL_LOOKS):
+        if await asyncio.to_thread(_all_stopped, group):
+            return
+        await asyncio.sleep(STILL_PAUSE)
+    raise PageGone("the browser does not hold still")
+
+
+def _all_stopped(group: int) -> bool:
+    """Tell whether no process of a group runs. The signal stops one after the other."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getpgid(process.pid) == group and process.status() not in _STILL:
+                return False
+    return True
 
 
 @cache

@@ -52,6 +52,7 @@ from actors.browser.sightings import (
     STATUS,
     TEXT,
 )
+from actors.vault import archive
 
 log = structlog.get_logger()
 
@@ -222,6 +223,12 @@ class PyppeteerBrowser:
             return True
         await chromium.kill()
         return False
+
+    async def copy_profile(self, into: Path) -> None:
+        """Hold every process still while the files are copied."""
+        if self._chromium is None:
+            raise PageGone("no browser runs")
+        await self._chromium.still(lambda: archive.copy(self._profile.path, into))
 
     # --- calls ----------------------------------------------------------------------
 

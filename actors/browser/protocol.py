@@ -332,6 +332,13 @@ class Browser(Protocol):
         """Show or stop showing "typing…" in a chat."""
         ...
 
+    async def copy_profile(self, into: Path) -> None:
+        """Copy what belongs to the link into a new folder, as it is at one instant.
+
+        Raises PageGone where no browser runs, and OSError.
+        """
+        ...
+
     async def refresh_qr(self) -> None:
         """Ask WhatsApp for a new QR code; it comes as a `QrShown`."""
         ...

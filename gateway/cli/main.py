@@ -337,6 +337,17 @@ async def _rebuild() -> None:
     out.print(f"{count} events read; the read models are new.")
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def vault(context: typer.Context) -> None:
+    """List, verify, carry and re-key the snapshots that lost links are restored from."""
+    from gateway.cli import vault as looking_after
+
+    raise typer.Exit(looking_after.run(context.args))
+
+
 @app.command()
 def doctor() -> None:
     """Look what is missing on this machine, and how to mend it."""

@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from pydantic import BaseModel, ConfigDict
 
+from events.keyfile import kept
 from events.settings import Settings
-from gateway.keyfile import kept
 
 KEY_BYTES = 32
 NONCE_BYTES = 12

@@ -17,6 +17,9 @@ from actors.pace import Pace
 from actors.parts import Parts
 from actors.pool import PoolActor
 from actors.pool_messages import Halt
+from actors.vault.keys import Keys
+from actors.vault.shelves import DiskShelf
+from actors.vault.vault import Vault
 from events import codec, subjects
 from events.envelope import Envelope
 from events.live import Refused
@@ -64,6 +67,10 @@ class World:
         self.clock = VirtualClock()
         self.machine = FakeMachine()
         self.media = FakeMedia()
+        self.shelf = DiskShelf(self.settings.vault, self.settings.vault_keep)
+        self.vault = Vault(
+            (self.shelf,), lambda: Keys.open(self.settings), self.settings.vault_max_mb
+        )
         self.whatsapp = FakeWhatsApp(self.clock.now)
         self.launcher = FakeLauncher(self.whatsapp)
         self.loop = LoopThread()
@@ -80,6 +87,7 @@ class World:
                 wire=self.wire,
                 machine=self.machine,
                 media=self.media,
+                vault=self.vault,
                 pace=Pace(self.settings.sends_per_minute, self.settings.sends_per_second),
                 settings=self.settings,
                 policy=Policy.of(self.settings),

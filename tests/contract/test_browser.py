@@ -23,6 +23,7 @@ from actors.browser.protocol import (
     QrShown,
     StateSeen,
 )
+from actors.vault.damage import damage
 from tests.browser.simulated import simulator_url  # noqa: F401  # a fixture
 from tests.browser.world import ALICE, BOB, ME, World, chromium_world, fake_world, now
 from tests.fakes.browser import new_id
@@ -608,3 +609,35 @@ async def test_there_are_no_orphans_of_a_life_that_closed_its_browsers(world: Wo
     await page.browser.close()
 
     assert await world.launcher.reap_orphans() == 0
+
+
+# --- the profile --------------------------------------------------------------------
+
+
+async def test_a_copy_of_the_profile_of_a_running_page_is_linked(
+    world: World, tmp_path: Path
+) -> None:
+    page = await world.linked()
+    copied = tmp_path / "copied"
+
+    await page.browser.copy_profile(copied)
+    await page.browser.close()
+
+    assert damage(copied) is None
+    assert not (copied / "tmp").exists()
+
+
+async def test_a_page_that_was_copied_goes_on(world: World, tmp_path: Path) -> None:
+    page = await world.linked()
+
+    await page.browser.copy_profile(tmp_path / "copied")
+
+    assert (await page.browser.status()).authenticated
+
+
+async def test_a_browser_that_is_closed_has_nothing_to_copy(world: World, tmp_path: Path) -> None:
+    page = await world.start()
+    await page.browser.close()
+
+    with pytest.raises(PageGone):
+        await page.browser.copy_profile(tmp_path / "copied")

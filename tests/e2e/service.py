@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,9 +38,9 @@ class Service:
         self.up: Sandboxed | None = None
         self.http = httpx.AsyncClient()
 
-    async def start(self) -> Self:
-        """Start the service and wait until it answers."""
-        self.up = Sandboxed(self.data, self.simulator.url, **self._variables)
+    async def start(self, **variables: str) -> Self:
+        """Start the service and wait until it answers; `variables` are for this life only."""
+        self.up = Sandboxed(self.data, self.simulator.url, **self._variables | variables)
         await asyncio.to_thread(self.up.wait_until_ready)
         await self.http.aclose()
         self.http = httpx.AsyncClient(
@@ -49,8 +50,12 @@ class Service:
 
     async def stop(self) -> int:
         """Stop it as Ctrl-C does; the exit status."""
+        return await self.end(signal.SIGTERM)
+
+    async def end(self, number: int) -> int:
+        """End it by a signal, and all that it started; the exit status."""
         assert self.up is not None
-        return await asyncio.to_thread(self.up.end)
+        return await asyncio.to_thread(self.up.end, number)
 
     @property
     def note(self) -> dict[str, Any]:

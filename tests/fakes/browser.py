@@ -54,6 +54,7 @@ from actors.browser.protocol import (
     Sighting,
     StateSeen,
 )
+from actors.vault import archive
 from events.content import Contact, Deletion, Location, Media, Reaction
 
 PNG = b"\x89PNG\r\n\x1a\n fake"
@@ -359,7 +360,15 @@ class FakeBrowser:
     @property
     def number(self) -> str | None:
         """The number this profile is linked to."""
+        if not (self._credentials / "link").exists():
+            return None
         return self.whatsapp.links.get(self.profile)
+
+    @property
+    def _credentials(self) -> Path:
+        """Where the real page keeps its link; without this folder WhatsApp sees a new device."""
+        name = "https_web.whatsapp.com_0.indexeddb.leveldb"
+        return self.profile / "Default" / "IndexedDB" / name
 
     def scan(self, number: str, push_name: str | None = "Sim") -> None:
         """Scan the QR code with the phone of this number (or type its pairing code)."""
@@ -647,6 +656,11 @@ class FakeBrowser:
         await self._call("pairing_code")
         return "WZYX1234"
 
+    async def copy_profile(self, into: Path) -> None:
+        """Copy the folder; nothing writes to it but this thread."""
+        await self._call("copy_profile")
+        archive.copy(self.profile, into)
+
     async def take_over(self) -> None:
         """Be the active page again."""
         await self._call("take_over")
@@ -730,6 +744,9 @@ class FakeBrowser:
             raise AssertionError("there is no code on the page to scan")
         self.whatsapp.account(number, push_name).push_name = push_name
         self.whatsapp.links[self.profile] = number
+        self._credentials.mkdir(parents=True, exist_ok=True)
+        for name in ("CURRENT", "MANIFEST-000001", "link"):
+            (self._credentials / name).write_text("MANIFEST-000001\n")
         self.qr = None
         self._become("PAIRING", "QR")
         self._synchronise()

@@ -17,7 +17,7 @@ PATIENCE = Patience(Backoff(1, 3_600, 0), DAY, waiting=3)
 def lane(*positions: int) -> Lane:
     made = Lane(SessionId("ann", "shop"))
     for position in positions:
-        made.add(Waiting(position, away=False), PATIENCE.waiting)
+        made.add(Waiting(position, away=False))
     return made
 
 
@@ -25,26 +25,24 @@ def held(one: Lane) -> list[int]:
     return [waiting.position for waiting in one.waiting]
 
 
-def test_a_lane_that_is_well_leaves_to_the_log_what_it_has_no_room_for() -> None:
-    full = lane(1, 2, 3)
+def test_events_wait_in_order_until_they_are_delivered() -> None:
+    one = lane(1, 2, 3)
 
-    full.add(Waiting(4, away=False), PATIENCE.waiting)
-    full.taken()
-    full.add(Waiting(5, away=False), PATIENCE.waiting)
+    one.taken()
+    one.add(Waiting(4, away=False))
 
-    assert held(full) == [2, 3]
-    assert full.behind
-    assert full.newest == 5
+    assert held(one) == [2, 3, 4]
+    assert one.newest == 4
 
 
-def test_a_lane_that_fails_takes_all_so_that_the_oldest_can_go() -> None:
-    full = lane(1, 2, 3)
-    full.failed("HTTP 500", 0, NOON, PATIENCE)
+def test_a_lane_that_is_behind_leaves_to_the_log_what_comes() -> None:
+    one = lane(1)
+    one.behind = True
 
-    full.add(Waiting(4, away=False), PATIENCE.waiting)
+    one.add(Waiting(2, away=False))
 
-    assert held(full) == [1, 2, 3, 4]
-    assert not full.behind
+    assert held(one) == [1]
+    assert one.newest == 2
 
 
 def test_delays_double_and_end_with_a_success() -> None:

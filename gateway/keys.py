@@ -46,6 +46,8 @@ class KeyBody(Wire):
     scopes: frozenset[Scope] = Field(
         default=SCOPES,
         min_length=1,
+        # Said twice it is the same scope.
+        json_schema_extra={"uniqueItems": False},
         description="read: see sessions, codes and messages. send: send messages. "
         "manage: steer sessions and, for admins, keys.",
     )

@@ -20,6 +20,14 @@ RULE = (
     f"after {PREFIX} the base64 of 24 to 64 bytes"
 )
 
+_BASE64 = "[A-Za-z0-9+/]"
+PATTERN = (
+    f"^(?:{PREFIX}(?:(?:{_BASE64}{{4}}){{8,20}}(?:{_BASE64}{{2}}==|{_BASE64}{{3}}=)?"
+    f"|(?:{_BASE64}{{4}}){{21}}(?:{_BASE64}{{2}}==)?)"
+    f"|(?!{PREFIX})[!-~]{{{SHORTEST},{LONGEST}}})$"
+)
+"""The rule for those who read the document; `checked` is what holds."""
+
 
 class BadSecret(ValueError):
     """A secret that could not be signed with."""

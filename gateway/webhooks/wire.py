@@ -38,6 +38,9 @@ def _secret(value: object) -> str:
         raise PydanticCustomError("bad_secret", "{rule}", {"rule": str(error)}) from None
 
 
+_Secret = Annotated[str, Field(json_schema_extra={"pattern": signing.PATTERN})]
+
+
 class WebhookBody(Wire):
     """Where to post, and what."""
 
@@ -49,7 +52,7 @@ class WebhookBody(Wire):
         description="Names as on the live feed, or `*`. Codes are shown there only.",
         examples=[["message-received", "session-ready"]],
     )
-    secret: Annotated[str, BeforeValidator(_secret, json_schema_input_type=str)] | None = Field(
+    secret: Annotated[str, BeforeValidator(_secret, json_schema_input_type=_Secret)] | None = Field(
         default=None,
         description=f"Signs what is posted; {signing.RULE}. One is made where none is given; "
         "a new one signs beside the old one for a day.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def test_what_is_signed_is_verified_by_a_library_that_is_not_ours(secret: str) -
 def test_a_secret_that_cannot_do_is_refused(secret: str) -> None:
     with pytest.raises(signing.BadSecret, match="24 to 64 bytes"):
         signing.checked(secret)
+
+
+@pytest.mark.parametrize("length", range(20, 70))
+def test_the_document_says_of_the_specifications_secrets_what_holds(length: int) -> None:
+    secret = "whsec_" + base64.b64encode(b"s" * length).decode()
+
+    assert bool(re.match(signing.PATTERN, secret)) is (length in signing.KEY_BYTES)
+
+
+@pytest.mark.parametrize("name", [*FIT, *UNFIT])
+def test_the_document_says_of_every_secret_what_holds(name: str) -> None:
+    assert bool(re.match(signing.PATTERN, (FIT | UNFIT)[name])) is (name in FIT)
 
 
 def test_no_two_secrets_are_alike() -> None:

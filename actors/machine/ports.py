@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections import deque
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +12,11 @@ import psutil
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 12_000
+
+PROMISES = 64
+"""Ports that a process has been given last and that no other one is given."""
+
+_promised: deque[socket.socket] = deque()
 
 
 class InUse(Exception):
@@ -25,9 +31,27 @@ def free_port(besides: Collection[object] = ()) -> int:
     below = _first_outgoing()
     for _ in range(200):
         port = random.randrange(_LOWEST, below)  # noqa: S311 - a choice, not a secret
-        if port not in besides and is_free(port):
+        if port not in besides and promise(port) and is_free(port):
             return port
     raise InUse("no free port on this machine's loopback")
+
+
+def promise(port: int) -> bool:
+    """Take a port before it is listened on; false if a process of ours was just given it.
+
+    Between the look and the listening another one may look as well. The name goes
+    with the process, or once this one was given as many others.
+    """
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0wa-sessions.port.{port}")
+    except OSError:
+        name.close()
+        return False
+    _promised.append(name)
+    while len(_promised) > PROMISES:
+        _promised.popleft().close()
+    return True
 
 
 def claim(

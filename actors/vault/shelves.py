@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from events.settings import Settings
@@ -161,6 +163,9 @@ def open_redis(settings: Settings) -> aioredis.Redis:
         socket_timeout=30,
         socket_connect_timeout=2,
         health_check_interval=15,
+        # A connection that had died meanwhile is opened anew; a Redis that is away is said at
+        # once, and the disk has the snapshot.
+        retry=Retry(NoBackoff(), 1),
     )
 
 

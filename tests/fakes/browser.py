@@ -57,6 +57,9 @@ from actors.browser.protocol import (
 from actors.vault import archive
 from events.content import Contact, Deletion, Location, Media, Reaction
 
+CREDENTIALS = Path("Default/IndexedDB/https_web.whatsapp.com_0.indexeddb.leveldb")
+"""Where the real page keeps its link."""
+
 PNG = b"\x89PNG\r\n\x1a\n fake"
 
 # How the next sends end. The first word of each says what WhatsApp saw of it.
@@ -217,6 +220,13 @@ class FakeWhatsApp:
         account.chat(message.chat).messages[wa_id] = replace(message, ack=ack)
         self._tell(number, AckSeen(wa_id, message.key, message.chat, ack))
 
+    def pair(self, profile: Path, number: str) -> None:
+        """Link a profile: here, and in its files, without which its page is a new device."""
+        self.links[profile] = number
+        (profile / CREDENTIALS).mkdir(parents=True, exist_ok=True)
+        for name in ("CURRENT", "MANIFEST-000001", "link"):
+            (profile / CREDENTIALS / name).write_text("MANIFEST-000001\n")
+
     def unlink(self, number: str, reason: str = "unknown_companion") -> None:
         """Remove our devices on the phone; pages that are not open notice at their next start."""
         pages = self.linked(number)
@@ -360,15 +370,9 @@ class FakeBrowser:
     @property
     def number(self) -> str | None:
         """The number this profile is linked to."""
-        if not (self._credentials / "link").exists():
+        if not (self.profile / CREDENTIALS / "link").exists():
             return None
         return self.whatsapp.links.get(self.profile)
-
-    @property
-    def _credentials(self) -> Path:
-        """Where the real page keeps its link; without this folder WhatsApp sees a new device."""
-        name = "https_web.whatsapp.com_0.indexeddb.leveldb"
-        return self.profile / "Default" / "IndexedDB" / name
 
     def scan(self, number: str, push_name: str | None = "Sim") -> None:
         """Scan the QR code with the phone of this number (or type its pairing code)."""
@@ -743,10 +747,7 @@ class FakeBrowser:
         if self.qr is None:
             raise AssertionError("there is no code on the page to scan")
         self.whatsapp.account(number, push_name).push_name = push_name
-        self.whatsapp.links[self.profile] = number
-        self._credentials.mkdir(parents=True, exist_ok=True)
-        for name in ("CURRENT", "MANIFEST-000001", "link"):
-            (self._credentials / name).write_text("MANIFEST-000001\n")
+        self.whatsapp.pair(self.profile, number)
         self.qr = None
         self._become("PAIRING", "QR")
         self._synchronise()

@@ -180,14 +180,20 @@ def count(site: Site) -> Counts:
         alone = usage([node if name == "node" else psutil.Process(site.parts[name].pid)])
         counts |= {f"{name}: threads": alone.threads, f"{name}: open files": alone.files}
     profiles = site.profiles("a")
+    vault = profiles.with_name("vault")
     shared = [found for folder in SHARED for name in OF_CHROMIUM for found in folder.glob(name)]
     return counts | {
-        # What is inside a profile is Chromium's, and there while the profile is.
-        "data folder": entries(site.data) - entries(*profiles.iterdir()),
+        # What is inside a profile is Chromium's, and there while the profile is; of snapshots
+        # there are as many as are to be kept, and a session has its first when it is time.
+        "data folder": entries(site.data) - entries(*profiles.iterdir()) - _with(vault),
         "browser's temporary folders": sum(1 for _ in profiles.glob("*/tmp/*")),
         "temporary folder of our parts": entries(site.home / "tmp"),
         "Chromium's in /tmp and /dev/shm": len(shared),
     }
+
+
+def _with(folder: Path) -> int:
+    return int(folder.exists()) + entries(folder)
 
 
 def _ours(home: Path) -> list[int]:

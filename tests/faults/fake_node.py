@@ -19,7 +19,8 @@ class LinkedLauncher(FakeLauncher):
 
     def browser(self, profile: Path, owner: str) -> FakeBrowser:
         """See FakeLauncher.browser."""
-        self.whatsapp.links.setdefault(profile, "15550001111")
+        if profile not in self.whatsapp.links:
+            self.whatsapp.pair(profile, "15550001111")
         self.browsers = self.running
         return super().browser(profile, owner)
 

@@ -70,7 +70,7 @@ UNLIMITED = dict.fromkeys(
 
 def settings_for(url: str, home: Path, **more: object) -> Settings:
     """Make settings without quotas, which tests of anything else would run into."""
-    given = UNLIMITED | {"nats_url": url, "data_dir": home, "send_wait": 0.4} | more
+    given = UNLIMITED | {"nats_url": url, "data_dir": home, "send_wait": 5.0} | more
     return Settings.model_validate(given)
 
 

@@ -98,7 +98,10 @@ class Vault:
         been read. Raises NoKey if one at least as new as all that verify needs a
         key that is not here, VaultAway if no shelf could be looked at, and OSError.
         """
-        for shelf, generation in await self._all(session, strict=True):
+        held = await self._all(session, strict=True)
+        # One that was stored and not recorded before the end is newer all the same.
+        newest = max([newest, *(generation for _, generation in held)])
+        for shelf, generation in held:
             try:
                 sealed = await shelf.get(session, generation)
                 if sealed is None:

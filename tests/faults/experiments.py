@@ -35,6 +35,8 @@ VARIABLES = {
     "QR_PER_SECOND": "0",
     "NEW_CHATS_PER_DAY": "0",
     "MAX_SESSIONS_PER_USER": "50",
+    # What is compared must not move: a snapshot of a profile is an event of its session.
+    "VAULT_AFTER": "86400",
     # A client that gets its 202 soon goes on, and the queue is what is struck.
     "SEND_WAIT": "1",
     # Twenty strikes are twenty failures in a row unless success is believed sooner.

@@ -322,6 +322,17 @@ async def test_where_no_copy_of_the_newest_verifies_an_older_one_is_taken_and_sa
     assert place.read() == MARKER
 
 
+async def test_a_snapshot_that_was_never_recorded_is_newer_all_the_same(place: Place) -> None:
+    await place.save()
+    unrecorded = await place.save()
+    for shelf in (place.near, place.far):
+        place.touch(shelf, unrecorded)
+
+    restored = await place.vault.restore(ANN, place.profile, newest=1)
+
+    assert restored == Restored(1, "redis", older=True)
+
+
 async def test_one_that_was_renamed_to_look_newer_is_refused(place: Place) -> None:
     await place.save()
     sealed = await place.near.get(ANN, 1)

@@ -55,6 +55,11 @@ class Launches:
         """Seconds until a probe may be launched; 0 where nothing is paused."""
         return self._breaker.retry_in(self._parts.clock.now())
 
+    @property
+    def under_way(self) -> int:
+        """How many sessions hold a place: they launch now, or their start has not ended."""
+        return len(self._holding)
+
     def reject(self) -> None:
         """Count a create that was refused because launches are paused."""
         self._breaker = replace(self._breaker, rejected=self._breaker.rejected + 1)

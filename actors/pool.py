@@ -89,6 +89,11 @@ class PoolActor(pykka.ThreadingActor):
         self._revival = Backoff(settings.backoff_first, settings.backoff_max)
         self._log = structlog.get_logger()
 
+    @property
+    def launching(self) -> int:
+        """How many sessions launch now; other threads ask by proxy."""
+        return self._launches.under_way
+
     # --- mailbox ----------------------------------------------------------------
 
     def on_start(self) -> None:

@@ -163,6 +163,12 @@ class World:
         """Wait until a kind of event was written so many times."""
         self.until(lambda: len(self.envelopes(session, kind)) >= count, f"{count} x {kind}")
 
+    @property
+    def launching(self) -> int:
+        """How many sessions hold a place to launch a browser."""
+        assert self.pool is not None
+        return int(self.pool.proxy().launching.get(timeout=PATIENCE))
+
     def browser(self, session: SessionId) -> FakeBrowser:
         """The newest browser of a session."""
         return self.launcher.of(str(session))

@@ -45,6 +45,9 @@ from tests.simulator.process import Simulator
 
 ROOT = Path(__file__).parents[2]
 KEY = "faults"
+MOMENTS = 10
+"""How often evidence is read anew because an event came in between."""
+
 CROWD = 8
 """Callers of each of two routes that make a crowd."""
 
@@ -402,12 +405,26 @@ class Site:
         return ""
 
     async def evidence(self, ledger: Ledger) -> Evidence:
-        """Read all four sources."""
+        """Read all four sources, in a moment in which the log stands still.
+
+        A session that was quiet for long enough says so, whether it is looked at or
+        not. After some tries the sources are compared as they are.
+        """
         reader = LogReader(self)
+        tries = 0
         try:
-            log = await reader.more()
+            while True:
+                log, tries = await reader.more(), tries + 1
+                behind = await self._behind(reader.events[-1].position if reader.events else 0)
+                evidence = await self._shown(ledger, log)
+                stands_still = not behind and await reader.more() == log
+                if stands_still or tries == MOMENTS:
+                    return evidence
+                await asyncio.sleep(1)
         finally:
             await reader.close()
+
+    async def _shown(self, ledger: Ledger, log: list[Logged]) -> Evidence:
         phone: list[OnPhone] = []
         rows: list[Row] = []
         history: list[Entry] = []

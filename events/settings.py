@@ -64,7 +64,10 @@ class Settings(BaseSettings):
     port: int = Field(3001, ge=0, le=65535, description="Port of the gateway; 0 takes a free one.")
     data_dir: Path = Field(Path("data"), description="Everything that is kept lives below it.")
     node: str = Field(default_factory=_default_node, description="Name of this node.")
-    nats_url: str | None = Field(None, description="NATS to use; unset: an embedded one.")
+    nats_url: str | None = Field(
+        None,
+        description="NATS to use, the servers of a cluster with commas; unset: an embedded one.",
+    )
     nats_port: int = Field(
         0, ge=0, le=65535, description="Embedded NATS: port; 0 takes a free one."
     )
@@ -74,7 +77,13 @@ class Settings(BaseSettings):
     redis_host: str | None = Field(None, description="Redis to use; unset: an embedded one.")
     redis_port: int = Field(6379, ge=1, le=65535, description="Port of that Redis.")
     redis_password: SecretStr | None = Field(None, description="Password of that Redis.")
-    replicas: int = Field(1, ge=1, le=5, description="Copies JetStream keeps of each stream.")
+    replicas: int = Field(
+        1,
+        ge=1,
+        le=5,
+        description="Copies JetStream keeps of each stream and bucket; a node that starts "
+        "makes or drops copies in place.",
+    )
 
     # keys
     api_key: SecretStr | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nats.js import JetStreamContext
+from nats.js import errors as js_errors
 from nats.js.api import (
     DiscardPolicy,
     KeyValueConfig,
@@ -11,7 +12,6 @@ from nats.js.api import (
     StorageType,
     StreamConfig,
 )
-from nats.js.errors import NotFoundError
 
 from events import subjects
 from events.settings import Settings
@@ -21,6 +21,19 @@ MAX_CONSUMERS = 100_000
 
 MAX_BYTES = 1_000_000
 """Largest event or command: a message of 64k characters in UTF-8, with room."""
+
+NO_PEERS = frozenset({10005, 10074})
+"""A cluster without room for so many copies; a server that is in no cluster at all."""
+
+
+class TooFewServers(Exception):
+    """NATS cannot keep as many copies as `REPLICAS` says; the message says what to do."""
+
+    def __init__(self, replicas: int, reason: str) -> None:
+        super().__init__(
+            f"REPLICAS is {replicas}, and NATS has no {replicas} servers with room that are one "
+            f"cluster ({reason}): start them, or set REPLICAS to how many there are"
+        )
 
 
 def configs(settings: Settings) -> list[StreamConfig]:
@@ -66,18 +79,32 @@ def configs(settings: Settings) -> list[StreamConfig]:
 
 
 async def declare(js: JetStreamContext, settings: Settings) -> None:
-    """Create or update every stream and bucket in place. Safe to call at every start."""
-    for config in configs(settings):
-        try:
-            held = await js.stream_info(config.name or "")
-        except NotFoundError:
-            await js.add_stream(config)
-        else:
-            if _differs(held.config, config):
-                await js.update_stream(config)
-    for bucket in (subjects.LEASES, subjects.KEYS, subjects.IDEMPOTENCY, subjects.HOOKS):
-        await _bucket(js, bucket, settings)
-    await _media(js, settings)
+    """Create or update every stream and bucket in place. Safe to call at every start.
+
+    What is there keeps what it holds: another `REPLICAS` makes copies, or drops them, under
+    running readers, and consumers that name no number of their own follow their stream.
+    Raises TooFewServers, and what JetStream raises.
+    """
+    try:
+        for config in configs(settings):
+            await _stream(js, config)
+        for bucket in (subjects.LEASES, subjects.KEYS, subjects.IDEMPOTENCY, subjects.HOOKS):
+            await _bucket(js, bucket, settings)
+        await _media(js, settings)
+    except js_errors.APIError as error:
+        if error.err_code in NO_PEERS:
+            raise TooFewServers(settings.replicas, error.description or "") from error
+        raise
+
+
+async def _stream(js: JetStreamContext, wanted: StreamConfig) -> None:
+    try:
+        held = await js.stream_info(wanted.name or "")
+    except js_errors.NotFoundError:
+        await js.add_stream(wanted)
+    else:
+        if _differs(held.config, wanted):
+            await js.update_stream(wanted)
 
 
 def _differs(held: StreamConfig, wanted: StreamConfig) -> bool:
@@ -99,19 +126,18 @@ async def _media(js: JetStreamContext, settings: Settings) -> None:
     kept = settings.media_days * 86_400
     try:
         held = await js.stream_info(f"OBJ_{subjects.MEDIA}")
-    except NotFoundError:
+    except js_errors.NotFoundError:
         await js.create_object_store(
             subjects.MEDIA, config=ObjectStoreConfig(ttl=kept, replicas=settings.replicas)
         )
     else:
-        if held.config.max_age != kept:
-            await js.update_stream(held.config.evolve(max_age=kept))
+        await _change(js, held.config, max_age=kept, num_replicas=settings.replicas)
 
 
 async def _bucket(js: JetStreamContext, bucket: str, settings: Settings) -> None:
     try:
-        await js.stream_info(f"KV_{bucket}")
-    except NotFoundError:
+        held = await js.stream_info(f"KV_{bucket}")
+    except js_errors.NotFoundError:
         await js.create_key_value(
             KeyValueConfig(
                 bucket=bucket,
@@ -120,3 +146,11 @@ async def _bucket(js: JetStreamContext, bucket: str, settings: Settings) -> None
                 replicas=settings.replicas,
             )
         )
+    else:
+        await _change(js, held.config, num_replicas=settings.replicas)
+
+
+async def _change(js: JetStreamContext, held: StreamConfig, **wanted: float) -> None:
+    """Change these fields of a stream that nats-py made, and nothing else."""
+    if any(getattr(held, field) != value for field, value in wanted.items()):
+        await js.update_stream(held.evolve(**wanted))

@@ -47,10 +47,17 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 def browser_like(profile: Path) -> subprocess.Popen[bytes]:
     """Start something that has a profile on its command line, as a browser has."""
-    code = "import time; time.sleep(600)"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, f"--user-data-dir={profile}"], start_new_session=True
+    code = "import time; print('up', flush=True); time.sleep(600)"
+    started = subprocess.Popen(
+        [sys.executable, "-c", code, f"--user-data-dir={profile}"],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
     )
+    # For a moment after it is started, the kernel shows no command line.
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"up\n"
+    started.stdout.close()
+    return started
 
 
 def test_a_browser_on_a_profile_nobody_holds_is_reaped(tmp_path: Path) -> None:

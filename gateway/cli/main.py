@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -22,8 +23,8 @@ from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
+from gateway.cli import programs, tenants
 from gateway.cli import tail as tailing
-from gateway.cli import tenants
 from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, embedded_nats, find
 
 app = typer.Typer(
@@ -343,9 +344,37 @@ async def _rebuild() -> None:
 )
 def vault(context: typer.Context) -> None:
     """List, verify, carry and re-key the snapshots that lost links are restored from."""
-    from gateway.cli import vault as looking_after
+    raise typer.Exit(programs.run("actors.vault", context.args))
 
-    raise typer.Exit(looking_after.run(context.args))
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A file that is not there yet.")],
+) -> None:
+    """Write the log, the keys and the vault to one file; the service may go on.
+
+    The file holds keys and what people wrote: keep it as a secret.
+    """
+    raise typer.Exit(_backup_program("backup", str(file)))
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A file that `wa backup` made.")],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="What is there gives way to the backup.")
+    ] = False,
+) -> None:
+    """Bring a backup back, with every part of the service stopped.
+
+    All of the file is verified before anything is changed.
+    """
+    raise typer.Exit(_backup_program("restore", str(file), *(["--replace"] if replace else [])))
+
+
+def _backup_program(*arguments: str) -> int:
+    # As the node: operations may not write, and who brings a log back writes all of it.
+    return programs.run("actors.backup", [*arguments], broker_as="node")
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import cast
 import httpx
 from pydantic import JsonValue, SecretStr
 
-from events.settings import BadSettings, Settings, load
+from events.settings import BadSettings, Role, Settings, load
 
 Json = dict[str, JsonValue]
 
@@ -74,8 +74,8 @@ def find(url: str | None, key: str | None) -> Service:
     return Service(told.rstrip("/"), held, _addressed(settings, note))
 
 
-def broker_and_redis() -> Settings:
-    """Find the way to NATS (as ops) and to Redis, for what needs no gateway; raises CannotDo."""
+def broker_and_redis(role: Role = "ops") -> Settings:
+    """Find the way to NATS and to Redis, for what needs no gateway; raises CannotDo."""
     try:
         settings = load()
     except BadSettings as error:
@@ -86,7 +86,7 @@ def broker_and_redis() -> Settings:
             f"no service runs on {settings.data_dir}: start it with `make up`, "
             "or set DATA_DIR to its folder, or NATS_URL to its broker"
         )
-    return _addressed(settings, note)
+    return _addressed(settings, note, role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +148,15 @@ def _key(settings: Settings, note: Json) -> str | None:
         raise CannotDo(f"{file}: {error.strerror}; say --api-key or API_KEY") from None
 
 
-def _addressed(settings: Settings, note: Json) -> Settings:
+def _addressed(settings: Settings, note: Json, role: Role = "ops") -> Settings:
     """Return the settings with what the environment leaves open taken from the note."""
     more: dict[str, object] = {}
     if settings.nats_url is None and _text(note, "nats_url"):
         more["nats_url"] = _text(note, "nats_url")
         passwords = note.get("nats_passwords")
-        ops = passwords.get("ops") if isinstance(passwords, dict) else None
-        if isinstance(ops, str):
-            more["nats_password"] = SecretStr(ops)
+        password = passwords.get(role) if isinstance(passwords, dict) else None
+        if isinstance(password, str):
+            more["nats_password"] = SecretStr(password)
     if settings.redis_host is None and _text(note, "redis_host"):
         more["redis_host"] = _text(note, "redis_host")
         more["redis_port"] = note.get("redis_port")

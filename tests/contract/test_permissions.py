@@ -421,6 +421,23 @@ async def test_nobody_else_touches_the_streams(node: Client, connect: Connect, r
     assert await stored(node, subjects.COMMANDS) == 1
 
 
+@pytest.mark.parametrize("role", READERS)
+async def test_no_reader_copies_a_stream_or_brings_one_back(
+    node: Client, connect: Connect, role: Role
+) -> None:
+    """Who asks for a copy says where it is delivered, and that could be the log."""
+    await node.jetstream().publish(subjects.session_event(VICTIM, "claimed"), b"{}")
+    client = await connect(role)
+
+    for target in (FORGED, client.new_inbox()):
+        asked = json.dumps({"deliver_subject": target}).encode()
+        await refused(client.request(f"$JS.API.STREAM.SNAPSHOT.{subjects.EVENTS}", asked))
+    made = json.dumps({"config": {"name": "MINE", "subjects": ["mine"]}, "state": {}}).encode()
+    await refused(client.request("$JS.API.STREAM.RESTORE.MINE", made))
+
+    assert await stored(node, subjects.EVENTS) == 1
+
+
 @pytest.mark.parametrize("role", ["projector", "ops"])
 async def test_a_mere_reader_commands_nothing_and_keeps_nothing(
     node: Client, connect: Connect, role: Role

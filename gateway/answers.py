@@ -16,6 +16,25 @@ SECRET = {"Cache-Control": "no-store"}
 """On every answer that holds a QR code: it is a credential."""
 
 
+def placed(position: int | None) -> dict[str, str]:
+    """Return the header with the place in the log up to which an answer tells, if it is known.
+
+    Whoever watches the live feed since then misses nothing.
+    """
+    return {"X-Position": str(position)} if position else {}
+
+
+PLACED: dict[str, Any] = {
+    "headers": {
+        "X-Position": {
+            "description": "The live feed since this position misses nothing.",
+            "schema": {"type": "integer"},
+            "example": 1042,
+        }
+    }
+}
+
+
 def answer(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Write an answer. Not through FastAPI, which would check our own models once more."""
     return Response(
@@ -150,6 +169,14 @@ class HistoryAnswer(Answer):
     total: int
     next_before: int | None = Field(
         default=None, description="Pass as `before` for the next older messages."
+    )
+
+
+class SearchAnswer(HistoryAnswer):
+    """Messages that hold a text, newest first."""
+
+    complete: bool = Field(
+        description="Whether all was searched that the log holds; else `nextBefore` goes on."
     )
 
 

@@ -1,28 +1,29 @@
-"""All messages that a session's history holds: searched, and exported."""
+"""All messages of a session that the log holds: searched, and exported."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from io import StringIO
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
-from events.subjects import SessionId
-from gateway.answers import HistoryAnswer, answer, errors
-from gateway.callers import Caller, Who, needs
-from gateway.ids import SessionKey
+from gateway.answers import SearchAnswer, answer, errors
+from gateway.callers import needs
 from gateway.message_answers import MessageDTO, message_dto
-from gateway.parts import Parts, Use
+from gateway.named import There
+from gateway.parts import Use
+from projections.views import MessageView
 
 router = APIRouter(prefix="/api/sessions/{id}/messages", tags=["messages"])
 
-OfPath = Annotated[SessionKey, Path(alias="id")]
-PAGE = 200
-"""Messages that are read from the read models at once."""
+PATIENCE = 5.0
+"""Seconds after which a search says how far it came."""
 
 _FORMS = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -35,93 +36,92 @@ _EXPORTED: dict[str, Any] = {
 @router.get(
     "/search",
     summary="Messages that hold a text, newest first",
-    responses={200: {"model": HistoryAnswer}} | errors(400, 404, 503),
+    responses={200: {"model": SearchAnswer}} | errors(400, 404, 503),
 )
 @needs("read")
 async def search(
-    session_id: OfPath,
+    session: There,
     q: Annotated[str, Query(min_length=1, max_length=200, description="Whatever its case.")],
     *,
     parts: Use,
-    caller: Who,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
     before: Annotated[int | None, Query(ge=1, description="A position to page on from.")] = None,
 ) -> Response:
-    """Look for a text in what was said, in captions and in names of files."""
-    found: list[MessageDTO] = []
-    wanted = q.casefold()
-    joined, messages = await _all(parts, caller, session_id, before)
-    for message in messages:
-        if wanted in f"{message.body}\n{message.filename or ''}".casefold():
-            found.append(message)
-        if len(found) == limit:
-            break
-    body = HistoryAnswer(
-        session_id=joined,
-        messages=found,
+    """Look for a text in what was said, in captions and in names of files.
+
+    All that the log holds is searched, for up to 5 s.
+    """
+    wanted, until = q.casefold(), time.monotonic() + PATIENCE
+    found: list[MessageView] = []
+    reached: int | None = None
+    async with aclosing(parts.recall.backward(session, before)) as stretches:
+        async for stretch in stretches:
+            found += [view for view in stretch.messages if wanted in _words(view)]
+            reached = None if stretch.last else stretch.reached
+            if len(found) >= limit or time.monotonic() > until:
+                break
+    if len(found) >= limit:
+        found = found[:limit]
+        reached = found[-1].position
+    days = parts.settings.media_days
+    body = SearchAnswer(
+        session_id=session.joined,
+        messages=[message_dto(view, session.joined, days) for view in found],
         total=len(found),
-        next_before=found[-1].position if len(found) == limit else None,
+        next_before=reached,
+        complete=reached is None,
     )
     return answer(body, headers={"Cache-Control": "no-store"})
 
 
+def _words(view: MessageView) -> str:
+    name = view.media.name if view.media is not None else None
+    return f"{view.body}\n{name or ''}".casefold()
+
+
 @router.get(
     "/export",
-    summary="All messages of the history, oldest first",
+    summary="All messages of a session, oldest first",
     response_class=Response,
     responses={200: {"content": _EXPORTED}} | errors(400, 404, 503),
 )
 @needs("read")
 async def export(
-    session_id: OfPath,
+    session: There,
     parts: Use,
-    caller: Who,
     form: Annotated[Literal["jsonl", "csv"], Query(alias="format")] = "jsonl",
 ) -> Response:
-    """Give every message once, in order, as JSON Lines or as CSV.
+    """Give every message of the last `MESSAGE_DAYS` once, in order, as JSON Lines or as CSV.
 
-    The history holds a session's newest 1,000 messages of the last `MESSAGE_DAYS`.
+    An export that breaks off has no end: a client takes it for a broken connection.
     """
-    # Read as a whole before the first byte goes out: later, an error could not be told.
-    joined, messages = await _all(parts, caller, session_id, None)
-    messages.reverse()
+    write = _json_line if form == "jsonl" else _csv_line
+    pages = parts.recall.forward(session)
+    # The first part before the answer begins: so long an error can be told.
+    first = await anext(pages)
+    days = parts.settings.media_days
+
+    async def lines() -> AsyncGenerator[str]:
+        async with aclosing(pages):
+            yield _HEAD if form == "csv" else ""
+            yield "".join(write(message_dto(view, session.joined, days)) for view in first)
+            async for page in pages:
+                yield "".join(write(message_dto(view, session.joined, days)) for view in page)
+
     headers = {
         "Cache-Control": "no-store",
-        "Content-Disposition": f'attachment; filename="{joined}.{form}"',
+        "Content-Disposition": f'attachment; filename="{session.joined}.{form}"',
     }
-    lines = _json_lines(messages) if form == "jsonl" else _csv(messages)
-    return StreamingResponse(lines, headers=headers, media_type=_FORMS[form])
+    return StreamingResponse(lines(), headers=headers, media_type=_FORMS[form])
 
 
-async def _all(
-    parts: Parts, caller: Caller, session_id: str, before: int | None
-) -> tuple[str, list[MessageDTO]]:
-    """Read the history, newest first; raises Problem 404 and ReadModelsAway."""
-    view = await parts.directory.by_id(session_id, caller)
-    days = parts.settings.media_days
-    found: list[MessageDTO] = []
-    while True:
-        page = await parts.reads.history(SessionId(view.user, view.bot), PAGE, before)
-        found += [message_dto(message, view.session, days) for message in page]
-        if len(page) < PAGE:
-            return view.session, found
-        before = page[-1].position
+def _json_line(message: MessageDTO) -> str:
+    return message.model_dump_json(by_alias=True) + "\n"
 
 
-def _json_lines(messages: Sequence[MessageDTO]) -> Iterator[str]:
-    for message in messages:
-        yield message.model_dump_json(by_alias=True) + "\n"
-
-
-def _csv(messages: Sequence[MessageDTO]) -> Iterator[str]:
-    names = [
-        field.serialization_alias or field.alias or name
-        for name, field in MessageDTO.model_fields.items()
-    ]
-    yield _row(names)
-    for message in messages:
-        told = message.model_dump(by_alias=True)
-        yield _row([_cell(told[name]) for name in names])
+def _csv_line(message: MessageDTO) -> str:
+    told = message.model_dump(by_alias=True)
+    return _row([_cell(told[name]) for name in _NAMES])
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -141,3 +141,10 @@ def _cell(value: object) -> str:
             return value
         case _:
             return json.dumps(value)
+
+
+_NAMES = [
+    field.serialization_alias or field.alias or name
+    for name, field in MessageDTO.model_fields.items()
+]
+_HEAD = _row(_NAMES)

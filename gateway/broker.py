@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import cast
 
 import structlog
 from nats import errors as nats_errors
@@ -112,13 +113,13 @@ class BrokerLog:
 
     def read(
         self, filters: Sequence[str], start: int = 1, since: datetime | None = None
-    ) -> AsyncIterator[Stored]:
-        """See Log.read."""
-        return self._log().read(filters, start, since)
+    ) -> AsyncGenerator[Stored]:
+        """See Log.read. It can be closed before its end."""
+        return cast("AsyncGenerator[Stored]", self._log().read(filters, start, since))
 
-    def follow(self, filters: Sequence[str], start: int) -> AsyncIterator[Stored | None]:
-        """See Log.follow."""
-        return self._log().follow(filters, start)
+    def follow(self, filters: Sequence[str], start: int) -> AsyncGenerator[Stored | None]:
+        """See Log.follow. It can be closed."""
+        return cast("AsyncGenerator[Stored | None]", self._log().follow(filters, start))
 
     def _log(self) -> JetStreamLog:
         try:

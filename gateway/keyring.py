@@ -15,11 +15,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, cast
+from typing import Literal
 
 import structlog
 from nats import errors as nats_errors
@@ -28,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
 from events.clock import utc_now
-from events.log import Hole, LogAway, Stored
+from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.callers import FIRST, Caller, Scope
 from gateway.problems import Problem, broker_away
@@ -193,7 +192,7 @@ class Keyring:
         told: set[str] | None = set()
         # From the beginning each time: keys are few, and a bucket that was made
         # anew must not be read from where the old one ended.
-        async with aclosing(_generator(self._log.follow([_ALL], 1))) as entries:
+        async with aclosing(self._log.follow([_ALL], 1)) as entries:
             async for stored in entries:
                 if stored is not None:
                     key_id = self._take(stored.subject, stored.position, stored.raw)
@@ -280,8 +279,3 @@ def _decoded(raw: bytes) -> Key | None:
 
 def _unknown() -> Problem:
     return Problem(401, "unknown_key", "This API key is not known.")
-
-
-def _generator(iterator: AsyncIterator[Stored | None]) -> AsyncGenerator[Stored | None]:
-    """Say what a reader really is, so that it can be closed before its end."""
-    return cast("AsyncGenerator[Stored | None]", iterator)

@@ -22,6 +22,7 @@ from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
 from gateway.outcomes import Outcomes
 from gateway.quotas import Quotas
+from gateway.recall import Recall
 from gateway.sending import Sender
 from gateway.strangers import Strangers
 from gateway.uploads import Uploads
@@ -49,6 +50,7 @@ class Parts:
     uploads: Uploads
     downloads: Downloads
     browsers: Browsers
+    recall: Recall
     instruments: Instruments
     quotas: Quotas
     strangers: Strangers
@@ -100,6 +102,7 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
             seen=instruments.saw,
         ),
         browsers=Browsers(settings, outcomes),
+        recall=Recall(broker),
         instruments=instruments,
         quotas=Quotas(settings, SharedWindows(settings)),
         strangers=Strangers(settings, reads),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
 
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from events import subjects
 from events.clock import utc_now
-from events.log import Hole, LogAway, Stored
+from events.log import Hole, LogAway
 from events.settings import Settings
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
@@ -78,7 +77,7 @@ class Replay:
         away = Away()
         async with self._readers:
             try:
-                async with aclosing(_generator(self._log.read(filters, since + 1))) as events:
+                async with aclosing(self._log.read(filters, since + 1)) as events:
                     async for stored in events:
                         told = frames.decoded(stored)
                         frame = None if told is None else frames.of_event(told, away)
@@ -86,8 +85,3 @@ class Replay:
                             yield frame
             except (LogAway, Hole) as error:
                 raise BrokerAway from error
-
-
-def _generator(iterator: AsyncIterator[Stored]) -> AsyncGenerator[Stored]:
-    """Say what a reader really is, so that it can be closed before its end."""
-    return cast("AsyncGenerator[Stored]", iterator)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, cast
 
@@ -157,7 +157,7 @@ class RedisReadModels:
         async with self._answer():
             key = keys.entry(await self._current(), session, f"o:{message}")
             held = await cast("Awaitable[dict[str, str]]", self._redis.hgetall(key))
-            return _message_view(held) if held else None
+            return message_view(held) if held else None
 
     async def history(
         self, session: SessionId, limit: int, before: int | None = None
@@ -249,7 +249,7 @@ class RedisReadModels:
         for name in names:
             pipe.hgetall(keys.entry(generation, session, name))
         held = cast("list[dict[str, str]]", await pipe.execute())
-        return [_message_view(fields) for fields in held if fields]
+        return [message_view(fields) for fields in held if fields]
 
 
 def _session_view(session: SessionId, fields: Sequence[str | None]) -> SessionView | None:
@@ -325,10 +325,11 @@ def _attempt(row: Row) -> int:
     return folded.qr_attempt if folded.state is State.PAIRING else folded.failures
 
 
-def _message_view(held: dict[str, str]) -> MessageView:
+def message_view(held: Mapping[str, str | int]) -> MessageView:
+    """Show an entry of a history, as its fields say it."""
     absent = dict.fromkeys(("message", "wa_id", "key", "sender", "author", "reason", "push_name"))
     file = held.get("media")
-    kept = None if file is None else Kept.model_validate_json(file)
+    kept = None if file is None else Kept.model_validate_json(str(file))
     return MessageView.model_validate({**absent, **held, "media": kept})
 
 

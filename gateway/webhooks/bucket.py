@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import cast
 
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
@@ -17,7 +15,6 @@ from events.log import (
     WRONG_LAST_SEQUENCE,
     Hole,
     LogAway,
-    Stored,
 )
 from gateway.broker import Broker, BrokerAway, BrokerLog
 
@@ -64,7 +61,7 @@ class Bucket:
         tail = 0
         try:
             read = self._log.read([f"{PREFIX}{family}.>"])
-            async with aclosing(cast("AsyncGenerator[Stored]", read)) as history:
+            async with aclosing(read) as history:
                 async for stored in history:
                     key = stored.subject.removeprefix(PREFIX)
                     tail = stored.position

@@ -7,17 +7,15 @@ so what a tenant deletes is gone here as well.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import datetime
-from typing import cast
 
 from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
-from events.log import Hole, LogAway, Stored
+from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.webhooks.bucket import AWAY
 
@@ -77,7 +75,7 @@ class Letters:
         found: dict[str, Kept] = {}
         try:
             read = self._log.read([subjects.dead_events(endpoint_id)])
-            async with aclosing(cast("AsyncGenerator[Stored]", read)) as letters:
+            async with aclosing(read) as letters:
                 async for stored in letters:
                     try:
                         letter = Letter.model_validate_json(stored.raw)

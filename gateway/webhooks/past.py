@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from nats.js import errors as js_errors
 
@@ -65,7 +64,7 @@ class Past:
 
     async def follow(self, after: int, away: Away) -> AsyncGenerator[Seen]:
         """Give what comes after a position, for ever; raises LogAway and Hole."""
-        following = cast("AsyncGenerator[Stored | None]", self._log.follow(self._all, after + 1))
+        following = self._log.follow(self._all, after + 1)
         async with aclosing(following) as events:
             async for stored in events:
                 if stored is not None:
@@ -77,7 +76,7 @@ class Past:
         """Give what waits behind an event of a session, up to a position; raises LogAway, Hole."""
         family = (subjects.session_family(session), subjects.message_family(session))
         away = _away(session, first)
-        reading = cast("AsyncGenerator[Stored]", self._log.read(family, first.position))
+        reading = self._log.read(family, first.position)
         async with aclosing(reading) as events:
             async for stored in events:
                 if stored.position > until:

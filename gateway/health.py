@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import structlog
@@ -33,6 +33,8 @@ from projections.read import ReadModelsAway
 
 log = structlog.get_logger()
 router = APIRouter(tags=["health"])
+
+AGAIN = {"Retry-After": "2"}
 
 FRESH = 1.0
 """Seconds for which a report is given again: the route is open to everyone."""
@@ -128,11 +130,14 @@ class Health:
         """Return the report with history, statistics and what to do."""
         report = await self.report()
         chronicle = self._history.chronicle
+        # No check: whether somebody's own server answers is no matter of this service's health.
+        webhooks = self._parts.webhooks.statistics
         return report.body | {
             "current": report.body,
             "history": [past.shown for past in chronicle.reports[-SHOWN:]],
             "statistics": chronicle.statistics,
-            "recommendations": report.mends,
+            "webhooks": asdict(webhooks),
+            "recommendations": report.mends + _of_webhooks(webhooks.failing),
         }
 
     async def _look(self) -> Report:
@@ -187,6 +192,16 @@ def _slow(deadline: float) -> str:
     )
 
 
+def _of_webhooks(failing: int) -> list[str]:
+    if not failing:
+        return []
+    lanes = "1 session's events" if failing == 1 else f"the events of {failing} sessions"
+    return [
+        f"webhooks: an endpoint does not take {lanes}; they are tried again by themselves. "
+        "GET /api/webhooks says which and why: mend that server, or its URL."
+    ]
+
+
 def _found(task: asyncio.Future[Finding]) -> Finding:
     """Read how a check ended. What is away has a check of its own, which says what to do."""
     try:
@@ -214,7 +229,9 @@ async def whole(
     """Look at everything. 200, or 503 when unhealthy; `duration` in ms, `uptime` in seconds."""
     health = _health(request)
     body = await health.details() if detailed else (await health.report()).body
-    return JSONResponse(body, 200 if body["healthy"] else 503, SECRET)
+    if body["healthy"]:
+        return JSONResponse(body, headers=SECRET)
+    return JSONResponse(body, 503, SECRET | AGAIN)
 
 
 @router.get("/health/live", summary="Whether this process serves")
@@ -245,6 +262,4 @@ async def ready(parts: Use) -> Response:
         "checks": checks,
         "timestamp": instant(utc_now()),
     }
-    return JSONResponse(
-        body, 200 if fine else 503, SECRET if fine else SECRET | {"Retry-After": "2"}
-    )
+    return JSONResponse(body, 200 if fine else 503, SECRET if fine else SECRET | AGAIN)

@@ -41,7 +41,12 @@ FAREWELL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What this process delivers. All is 0 where another one holds the lease."""
+    """What this process delivers; `delivers` is false where another one holds the lease.
+
+    `waiting` events, `failing` sessions whose events an endpoint does not take now, and
+    since each endpoint was made: `delivered`, `failures` of attempts, `dead` letters,
+    events `gone` before they could be posted, `replies` sent.
+    """
 
     delivers: bool
     endpoints: int

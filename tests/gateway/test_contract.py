@@ -129,7 +129,7 @@ ROWS = {
     "health": Row(nothing, "GET", "/health", HEALTH),
     "health in detail": Row(
         *(nothing, "GET", "/health?detailed=true"),
-        HEALTH | {"current", "history", "statistics", "recommendations"},
+        HEALTH | {"current", "history", "statistics", "webhooks", "recommendations"},
     ),
     "alive": Row(nothing, "GET", "/health/live", {"status"}),
     "ready": Row(nothing, "GET", "/health/ready", {"status"}),

@@ -9,6 +9,7 @@ reads the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -49,6 +50,9 @@ AHEAD = 64
 
 FLOOD = 1_000
 """Packets in that queue from which on a client is dropped: it asks and does not read."""
+
+NEXT_POLL = 2.0
+"""Seconds that a client which polls gets to hear why it is cut; it is told nothing else then."""
 
 NAMELESS = 10
 """Seconds that a connection may go without showing a key."""
@@ -204,6 +208,7 @@ class SocketIO:
                 log.info("reader.dismissed", door="socket.io", reason=why.reason)
                 self._feed.dropped += why.reason == "too_slow"
                 await self._tell(sid, why.frame("*"))
+                await self._fetched(client.connection)
         except Exception as error:  # noqa: BLE001 - else the client would wait for ever
             log.error("socketio.failed", at=where(error))  # noqa: TRY400
         await self._drop(client.connection)
@@ -220,6 +225,14 @@ class SocketIO:
     async def _tell(self, sid: str, frame: Frame) -> None:
         for name, payload in frame.faces:
             await self._server.emit(name, payload, to=sid)
+
+    async def _fetched(self, connection: str) -> None:
+        """Let a client that is between two polls fetch what was told last."""
+        socket = self._engine.sockets.get(connection)
+        if socket is not None and not socket.upgraded:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NEXT_POLL):
+                    await socket.queue.join()
 
     async def _drop(self, connection: str) -> None:
         """Cut a connection. Not a Socket.IO disconnect: after that clients do not come back."""

@@ -166,19 +166,27 @@ async def test_a_key_revoked_while_its_connection_opens_is_cut(
         await asyncio.wait_for(ring.lost(caller), 10)
 
 
-async def test_a_key_that_is_revoked_between_two_polls_is_cut(
-    running: Running, node: ScriptedNode
+async def test_a_key_that_is_revoked_between_two_polls_is_cut_and_told_why(
+    running: Running, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(door, "NEXT_POLL", 20)
+    [server] = [r.app for r in running.app.routes if getattr(r, "path", "") == "/socket.io"]
     key = await key_for(running.http, "ann")
     async with httpx.AsyncClient(base_url=running.url, timeout=30) as http:
         opened = await http.get("/socket.io/?EIO=4&transport=polling")
-        path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(opened.text[1:])['sid']}"
+        sid = json.loads(opened.text[1:])["sid"]
+        path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
         await http.post(path, content="40" + json.dumps({"token": key}))
         joined = await http.get(path)
 
         await revoke(running, key)
+        async with asyncio.timeout(20):
+            while not server._engine.sockets[sid].queue.qsize():
+                await asyncio.sleep(0.01)
+        told = ""
         while (answer := await http.get(path)).is_success:
-            pass
+            told += answer.text
 
     assert joined.text.startswith("40")
+    assert '42["dropped",{"reason":"key_revoked"' in told
     assert answer.status_code == 400

@@ -36,6 +36,7 @@ from gateway import (
     qr,
     sessions,
     sse,
+    steering,
     websocket,
 )
 from gateway.access import Access
@@ -53,6 +54,7 @@ from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away, where
 from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
+from gateway.spelling import Spelling
 from gateway.tasks import end
 from gateway.webhooks import letter_routes
 from gateway.webhooks import routes as webhooks
@@ -60,7 +62,6 @@ from projections.read import ReadModels, ReadModelsAway, RedisReadModels
 
 log = structlog.get_logger()
 
-ASKED_HEADERS = ["x-api-key", "Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"]
 TOLD_HEADERS = [
     "Retry-After",
     "X-RateLimit-Limit",
@@ -109,6 +110,7 @@ def _add_routes(app: FastAPI) -> None:
         content.router,
         archive.router,
         sessions.router,
+        steering.router,
         breakers.router,
         qr.router,
         keys.router,
@@ -140,10 +142,14 @@ def _stand_before(app: FastAPI, parts: Parts, origins: Origins) -> None:
         allow_origins=origins.listed,
         allow_origin_regex=origins.pattern,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=ASKED_HEADERS,
+        # Whoever may call may say what they like.
+        allow_headers=["*"],
+        # Clients that are told to send cookies, which open nothing here, insist on this.
+        allow_credentials="*" not in origins.listed,
         expose_headers=TOLD_HEADERS,
         max_age=600,
     )
+    app.add_middleware(Spelling)
     app.add_middleware(Edges)
 
 
@@ -217,5 +223,6 @@ def _wrong_method(request: Request) -> Problem:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     }
+    taken |= {"HEAD"} if "GET" in taken else set()
     detail = f"This route does not take {request.method}."
     return Problem(405, "wrong_method", detail, headers={"Allow": ", ".join(sorted(taken))})

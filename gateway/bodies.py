@@ -41,6 +41,10 @@ class Bodies:
             # Unread: the server closes the connection instead of taking it all in.
             await self._too_large(largest).response()(scope, receive, send)
             return
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            # Never unpacked: a few bytes of it may hold gigabytes.
+            await _packed().response()(scope, receive, send)
+            return
         # All else here speaks JSON; `curl -d` and a bare fetch() say otherwise.
         if not is_form:
             headers["content-type"] = "application/json"
@@ -65,3 +69,8 @@ class Bodies:
 
     def _too_large(self, largest: int) -> Problem:
         return Problem(413, "too_large", f"The body is larger than {largest:,} bytes.")
+
+
+def _packed() -> Problem:
+    detail = "Bodies are read as they are; send this one without Content-Encoding."
+    return Problem(415, "packed", detail, headers={"Accept-Encoding": "identity"})

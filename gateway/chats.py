@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Path, Query
-from pydantic import TypeAdapter
+from pydantic import StrictBool, TypeAdapter
 from starlette.responses import Response
 
 from events import asks
@@ -34,14 +34,13 @@ from gateway.chat_answers import (
     NumberAnswer,
     SeenMessageDTO,
 )
-from gateway.ids import SessionKey
+from gateway.chat_ids import Person, Phone, To
+from gateway.named import OfPath
 from gateway.parts import Parts, Use
-from gateway.problems import Problem
-from gateway.wire import To, Wire
+from gateway.wire import Wire
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["chats"])
 
-OfPath = Annotated[SessionKey, Path(alias="id")]
 ChatOfPath = Annotated[
     To, Path(alias="chat", examples=["491701234567@c.us"], description="A chat id, or a number.")
 ]
@@ -89,7 +88,7 @@ def _with(model: type[Answer]) -> dict[int | str, dict[str, Any]]:
 class TypingBody(Wire):
     """Whether "typing…" shows; WhatsApp itself lets it fade after some seconds."""
 
-    typing: bool = True
+    typing: StrictBool = True
 
 
 class ChatDone(Answer):
@@ -172,7 +171,7 @@ async def groups(page: OnPage) -> Response:
 @needs("read")
 async def number(
     page: OnPage,
-    number: Annotated[To, Path(examples=["491701234567"], description="A phone number.")],
+    number: Annotated[Phone, Path(examples=["491701234567"])],
 ) -> Response:
     """Ask WhatsApp. A number that is not there is an answer, not an error."""
     found = await page.ask("check-number", _NUMBER, Question(number=number))
@@ -190,11 +189,9 @@ async def number(
 @needs("read")
 async def ids(
     page: OnPage,
-    contact: Annotated[To, Path(examples=["123456789012345@lid"], description="Either id.")],
+    contact: Annotated[Person, Path(examples=["123456789012345@lid"])],
 ) -> Response:
     """Resolve a phone number to its LID, or a LID to the phone behind it where WhatsApp tells."""
-    if contact.endswith("@g.us"):
-        raise Problem(400, "bad_input", "contact must be a person's id; a group has one id only.")
     found = await page.ask("addresses", _ADDRESSES, Question(chat=contact))
     body = AddressesAnswer(session_id=page.session, id=contact, phone=found.phone, lid=found.lid)
     return answer(body, headers=FOUND)

@@ -21,17 +21,17 @@ from gateway.answers import SentAnswer, answer, errors
 from gateway.broker import BrokerAway
 from gateway.budget import Spend
 from gateway.callers import Who, needs
+from gateway.chat_ids import Phone, To
 from gateway.file_bodies import FileBody
-from gateway.ids import SessionKey
 from gateway.messages import Once, sent_dto
+from gateway.named import OfPath
 from gateway.parts import Parts, Use
 from gateway.problems import Problem
-from gateway.wire import Text, To, Wire
+from gateway.wire import Text, Wire
 from projections.views import SessionView
 
 router = APIRouter(prefix="/api/sessions/{id}", tags=["content"])
 
-OfPath = Annotated[SessionKey, Path(alias="id")]
 _ERRORS = errors(400, 404, 409, 413, 422, 429, 503)
 _SENT: dict[int | str, dict[str, Any]] = {
     200: {"model": SentAnswer},
@@ -59,18 +59,18 @@ class LocationBody(Wire):
     """A place to send, in degrees."""
 
     to: To
-    latitude: float = Field(ge=-90, le=90)
-    longitude: float = Field(ge=-180, le=180)
+    latitude: float = Field(ge=-90, le=90, strict=True)
+    longitude: float = Field(ge=-180, le=180, strict=True)
     name: str = Field("", max_length=1_000)
     address: str = Field("", max_length=1_000)
 
 
 class ContactBody(Wire):
-    """A contact card to send; `phone` is a number with its country code."""
+    """A contact card to send."""
 
     to: To
     name: str = Field(min_length=1, max_length=200)
-    phone: To
+    phone: Phone
 
 
 class ReplyBody(Wire):
@@ -179,8 +179,6 @@ async def contact(
     out: Out,
 ) -> Response:
     """Send the card of somebody who is on WhatsApp."""
-    if not body.phone.endswith("@c.us"):
-        raise Problem(400, "bad_input", "phone must be a phone number with its country code.")
     content = Contact(name=body.name, phone=body.phone)
     return await out.send(body.to, "", content)
 

@@ -1,6 +1,6 @@
-"""The OpenAPI document, and a page that shows it.
+"""The page that shows the OpenAPI document.
 
-The page is made here and needs nothing but itself: FastAPI's own loads Swagger
+It is made here and needs nothing but itself: FastAPI's own loads Swagger
 from a CDN, and a service that is self-hosted should have its manual offline.
 """
 
@@ -10,94 +10,13 @@ import json
 from html import escape
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from gateway.answers import errors
-from gateway.callers import ANY_KEY, need_of, needs
-
-DESCRIPTION = """\
-Sessions of WhatsApp Web over HTTP. Every route but the health ones needs an API key, as
-`x-api-key` or as `Authorization: Bearer` (the first decides if both come). A key has scopes
-(read, send, manage; each route names its own), and a user's key reaches that user's sessions
-only: naming another user is a 403, the id of another's session a 404. Errors are
-`application/problem+json`; 429 and 503 say when to come back. Live events come by three
-doors: `/ws?session=<id|*>&events=<name,…|*>&since=<position>` (WebSocket, one JSON text
-frame each), `/api/events` with the same query (server-sent events), and Socket.IO.
-"""
-
-PROBLEM: dict[str, Any] = {
-    "title": "Problem",
-    "description": "RFC 9457, with `success`, `error` and, for 429 and 503, `retryAfter` in ms.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "success", "error"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "success": {"const": False},
-        "error": {"type": "string"},
-        "reason": {"type": "string", "description": "A stable word."},
-        "retryAfter": {"type": "integer", "description": "Milliseconds."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "rule": {"type": "string"}},
-            },
-        },
-    },
-}
+from gateway.callers import ANY_KEY, needs
+from gateway.openapi import document
 
 Schema = dict[str, Any]
-
-_BAD_INPUT: Schema = {"400": errors(400)[400]}
-
-
-def document(app: FastAPI) -> Schema:
-    """Return the OpenAPI document."""
-    if app.openapi_schema is None:
-        app.openapi_schema = _document(app)
-    return app.openapi_schema
-
-
-def _document(app: FastAPI) -> Schema:
-    whole: Schema = FastAPI.openapi(app)
-    whole["info"]["description"] = DESCRIPTION
-    parts: Schema = whole.setdefault("components", {})
-    schemas: Schema = parts.setdefault("schemas", {})
-    schemas["Problem"] = PROBLEM
-    # What FastAPI thinks it answers to bad input; here that is a 400 with a problem.
-    for name in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(name, None)
-    parts["securitySchemes"] = {
-        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-        "bearer": {"type": "http", "scheme": "bearer"},
-    }
-    needed = {
-        (route.path_format, method.lower()): need_of(route)
-        for route in iter_route_contexts(app.routes)
-        for method in route.methods or ()
-    }
-    for path, operations in whole["paths"].items():
-        for method, operation in operations.items():
-            need = needed[path, method]
-            if need is not None and need.key:
-                # OpenAPI 3.1 lets roles stand here for schemes that know no scopes.
-                scopes = [] if need.scope is None else [need.scope]
-                operation["security"] = [{"key": scopes}, {"bearer": scopes}]
-            told = operation["responses"].get("422", {}).get("content", {})
-            if "application/json" in told:
-                del operation["responses"]["422"]
-                operation["responses"] |= {
-                    status: said
-                    for status, said in _BAD_INPUT.items()
-                    if status not in operation["responses"]
-                }
-    return whole
 
 
 @needs(ANY_KEY)

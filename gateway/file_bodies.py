@@ -13,9 +13,10 @@ from starlette.datastructures import Headers, UploadFile
 
 from events.content import MediaKind
 from gateway.addresses import LONGEST_URL
+from gateway.chat_ids import To
 from gateway.downloads import Downloads, too_large
 from gateway.problems import Problem
-from gateway.wire import To, Wire
+from gateway.wire import Wire
 
 
 class FileBody(Wire):

@@ -48,6 +48,11 @@ def _joined(value: object) -> str:
     return joined
 
 
+def given(value: object) -> object:
+    """Take a parameter without a value (`?userId=`) for one that is not there."""
+    return None if value == "" else value
+
+
 Id = Annotated[
     str,
     BeforeValidator(_token, json_schema_input_type=_Token | int),

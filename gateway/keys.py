@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
@@ -27,13 +28,28 @@ Name = Annotated[
         strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]*$"
     ),
 ]
+_NUMBER = re.compile(r"[\s+-]*[\d.]+\s*")
 OfPath = Annotated[str, Path(alias="id", pattern="^[0-9a-f]{16}$", examples=["5f0c1d9a7b3e2468"])]
+
+
+def _written(value: object) -> object:
+    # A number would be taken for seconds or for milliseconds, whichever it looks like.
+    if not isinstance(value, str) or _NUMBER.fullmatch(value):
+        raise PydanticCustomError("bad_time", "must be a time as in 2030-01-31T12:00:00Z")
+    return value
 
 
 def _to_come(at: datetime) -> datetime:
     if at <= utc_now():
         raise PydanticCustomError("past", "must be in the future")
     return at
+
+
+Instant = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written, json_schema_input_type=AwareDatetime),
+    AfterValidator(_to_come),
+]
 
 
 class KeyBody(Wire):
@@ -51,7 +67,7 @@ class KeyBody(Wire):
         description="read: see sessions, codes and messages. send: send messages. "
         "manage: steer sessions and, for admins, keys.",
     )
-    expires_at: Annotated[AwareDatetime, AfterValidator(_to_come)] | None = Field(
+    expires_at: Instant | None = Field(
         default=None, description="Worth nothing from then on; without it, good until revoked."
     )
 

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Path, Query
+from fastapi import APIRouter, Body, Header, Query
 from starlette.responses import Response
 
 from events.subjects import SessionId
-from gateway.answers import HistoryAnswer, SendAnswer, Sent, SentAnswer, answer, errors
+from gateway.answers import (
+    PLACED,
+    HistoryAnswer,
+    SendAnswer,
+    Sent,
+    SentAnswer,
+    answer,
+    errors,
+    placed,
+)
 from gateway.budget import Spend
 from gateway.callers import Who, needs
-from gateway.ids import SessionKey
 from gateway.message_answers import message_dto
+from gateway.named import OfPath
 from gateway.parts import Use
 from gateway.problems import Problem
 from gateway.sending import Delivery
@@ -81,7 +90,7 @@ async def send(
 )
 @needs("send")
 async def send_through(
-    session_id: Annotated[SessionKey, Path(alias="id")],
+    session_id: OfPath,
     body: Annotated[MessageBody, Body(examples=[_EXAMPLE])],
     *,
     parts: Use,
@@ -99,11 +108,11 @@ async def send_through(
 @router.get(
     "/api/messages/{id}/history",
     summary="Messages of a session, newest first",
-    responses={200: {"model": HistoryAnswer}} | errors(400, 404, 503),
+    responses={200: {"model": HistoryAnswer} | PLACED} | errors(400, 404, 503),
 )
 @needs("read")
 async def history(
-    session_id: Annotated[SessionKey, Path(alias="id")],
+    session_id: OfPath,
     parts: Use,
     caller: Who,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 50,
@@ -120,7 +129,8 @@ async def history(
         total=len(found),
         next_before=found[-1].position if full else None,
     )
-    return answer(body, headers={"Cache-Control": "no-store"})
+    newest = found[0].position if found else None
+    return answer(body, headers={"Cache-Control": "no-store"} | placed(newest))
 
 
 def sent_dto(delivery: Delivery) -> Sent:

@@ -15,7 +15,8 @@ from gateway.answers import SECRET, LinkedAnswer, PairingCodeAnswer, QrAnswer, a
 from gateway.budget import Budget, Spend
 from gateway.callers import Who, needs
 from gateway.codes import Linked
-from gateway.ids import Id, SessionKey
+from gateway.ids import Id
+from gateway.named import OfPath
 from gateway.parts import Parts, Use
 from gateway.pictures import data_url, png
 from gateway.problems import not_found
@@ -56,7 +57,7 @@ async def by_pair(
 )
 @needs("manage")
 async def by_id(
-    session_id: Annotated[SessionKey, Path(alias="id")],
+    session_id: OfPath,
     parts: Use,
     caller: Who,
     spend: Spend,
@@ -76,7 +77,7 @@ async def by_id(
 )
 @needs("manage")
 async def pairing_code(
-    session_id: Annotated[SessionKey, Path(alias="id")],
+    session_id: OfPath,
     body: Annotated[PhoneBody, Body(examples=[{"phoneNumber": "491701234567"}])],
     parts: Use,
     caller: Who,
@@ -85,7 +86,7 @@ async def pairing_code(
     """Ask WhatsApp for a code for this phone; the session must be showing a QR code."""
     view = await parts.directory.by_id(session_id, caller)
     await spend.take("qr", view.user)
-    question = Question(number=body.phone_number)
+    question = Question(number=number(body.phone_number))
     session = SessionId(view.user, view.bot)
     found = await parts.asks.look(session, "pairing-code", _TYPED, question)
     expires = None if found.expires is None else instant(found.expires)

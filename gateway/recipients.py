@@ -7,13 +7,13 @@ import re
 NUMBER_RULE = "must be a phone number with its country code (491701234567 or +49 170 1234567)"
 RULE = f"{NUMBER_RULE} or a chat id ending in @c.us, @s.whatsapp.net, @g.us or @lid"
 
-PATTERN = (
-    r"^(\+?[1-9]([ .-]*[0-9]){6,14}|[1-9][0-9]{6,14}@(c\.us|s\.whatsapp\.net)"
-    r"|[0-9]{5,20}(-[0-9]{5,20})?@g\.us|[0-9]{5,20}@lid)$"
-)
+DIGITS = r"\+?[1-9]([ .-]*[0-9]){6,14}"
+PHONE = rf"{DIGITS}|[1-9][0-9]{{6,14}}@(c\.us|s\.whatsapp\.net)"
+PERSON = rf"{PHONE}|[0-9]{{5,20}}@lid"
+ANYONE = rf"{PERSON}|[0-9]{{5,20}}(-[0-9]{{5,20}})?@g\.us"
 """What is surely taken, for the document. More is: marks and brackets of a copied number."""
 
-_LONGEST = 128
+LONGEST = 128
 # Contacts copied from a phone carry invisible direction marks around the number.
 _INVISIBLE = dict.fromkeys([0x200B, 0xFEFF, *range(0x200E, 0x2010), *range(0x202A, 0x202F)])
 _INVISIBLE.update(dict.fromkeys(range(0x2066, 0x206A)))
@@ -36,7 +36,7 @@ class BadRecipient(ValueError):
 def chat_id(to: str | int) -> str:
     """Return the chat id for `to`, as `…@c.us`, `…@g.us` or `…@lid`; raise BadRecipient."""
     text = str(to).translate(_INVISIBLE).strip()
-    if len(text) > _LONGEST:
+    if len(text) > LONGEST:
         raise BadRecipient
     local, at, server = text.rpartition("@")
     if not at:
@@ -51,11 +51,6 @@ def chat_id(to: str | int) -> str:
             return f"{_DEVICE.sub('', local)}@lid"
         case _:
             raise BadRecipient
-
-
-def phone(text: str) -> str:
-    """Return the digits of a phone number; raise BadRecipient."""
-    return _phone(text.translate(_INVISIBLE).strip())
 
 
 def _phone(text: str) -> str:

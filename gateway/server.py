@@ -26,6 +26,11 @@ STALLED = 30_000
 """Milliseconds after which the kernel drops a peer that takes nothing."""
 
 
+KEEP = 75
+"""Seconds for which an idle connection is kept. Longer than clients and balancers do, who would
+else send a request into a connection that is just being closed."""
+
+
 class CannotListen(Exception):
     """The address cannot be listened on. Says which variable is to blame."""
 
@@ -87,5 +92,6 @@ def _configuration(app: FastAPI) -> uvicorn.Config:
         log_level="warning",
         lifespan="on",
         server_header=False,
+        timeout_keep_alive=KEEP,
         timeout_graceful_shutdown=FAREWELL,
     )

@@ -1,20 +1,21 @@
-"""Routes that create, show and steer sessions."""
+"""Routes that create sessions and show them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Body, Depends, Path, Query
+from fastapi import APIRouter, Body, Path, Query
+from pydantic import BeforeValidator
 from starlette.responses import JSONResponse, Response
 
 from events.clock import utc_now
 from events.subjects import SessionId
 from gateway.answers import (
     NO_STATUS,
+    PLACED,
     SECRET,
     CreateAnswer,
-    DoneAnswer,
     Pagination,
     SessionAnswer,
     SessionsAnswer,
@@ -22,12 +23,13 @@ from gateway.answers import (
     answer,
     errors,
     now,
+    placed,
 )
 from gateway.budget import Spend
 from gateway.callers import Who, needs
 from gateway.codes import Linked
-from gateway.ids import Id, SessionKey
-from gateway.lifecycle import Done
+from gateway.ids import Id, given
+from gateway.named import OfPath, There
 from gateway.parts import Parts, Use
 from gateway.pictures import data_url
 from gateway.problems import Problem
@@ -37,7 +39,6 @@ from projections.views import QrView, SessionView
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
-OfPath = Annotated[SessionKey, Path(alias="id")]
 UserOfPath = Annotated[Id, Path(alias="userId")]
 BotOfPath = Annotated[Id, Path(alias="plubotId")]
 Word = Literal[
@@ -53,28 +54,20 @@ Word = Literal[
     "stopped",
     "not_found",
 ]
+# `?status=&userId=` asks for every state of everybody.
+OfWord = Annotated[
+    Word | None, BeforeValidator(given, json_schema_input_type=Word | Literal[""] | None)
+]
+OfUser = Annotated[
+    Id | None, BeforeValidator(given, json_schema_input_type=Id | Literal[""] | None)
+]
 _PAIR = {"userId": "user-1", "plubotId": "bot-1"}
-_ACCEPTED: dict[int | str, dict[str, Any]] = {
-    202: {"model": DoneAnswer, "description": "Accepted; the outcome follows."}
-}
-
-
-_STEERED = {200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 409, 429, 503)
-
-
-async def _session(session_id: OfPath, parts: Use, caller: Who) -> SessionId:
-    view = await parts.directory.by_id(session_id, caller)
-    return SessionId(view.user, view.bot)
-
-
-There = Annotated[SessionId, Depends(_session)]
-"""The session that a path names by its id; the route need not look whether it exists (404)."""
 
 
 @router.post(
     "/create",
     summary="Create a session and start it",
-    responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
+    responses={200: {"model": CreateAnswer} | PLACED, 202: {"model": CreateAnswer} | PLACED}
     | errors(400, 409, 413, 429, 503),
 )
 @needs("manage")
@@ -99,7 +92,7 @@ async def create(
 @router.post(
     "/initialize",
     summary="The same as create",
-    responses={200: {"model": CreateAnswer}, 202: {"model": CreateAnswer}}
+    responses={200: {"model": CreateAnswer} | PLACED, 202: {"model": CreateAnswer} | PLACED}
     | errors(400, 409, 413, 429, 503),
 )
 @needs("manage")
@@ -114,7 +107,7 @@ async def initialize(
 @router.post(
     "/refresh-qr",
     summary="Have WhatsApp show a new QR code",
-    responses={200: {"model": CreateAnswer}} | errors(400, 408, 409, 413, 429, 503),
+    responses={200: {"model": CreateAnswer} | PLACED} | errors(400, 408, 409, 413, 429, 503),
 )
 @needs("manage")
 async def refresh_pair(
@@ -138,8 +131,8 @@ async def listing(
     *,
     parts: Use,
     caller: Who,
-    status: Annotated[Word | None, Query()] = None,
-    user_id: Annotated[Id | None, Query(alias="userId")] = None,
+    status: Annotated[OfWord, Query()] = None,
+    user_id: Annotated[OfUser, Query(alias="userId")] = None,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
 ) -> Response:
@@ -173,7 +166,7 @@ async def stats(parts: Use, caller: Who) -> Response:
 @router.get(
     "/{id}",
     summary="Show a session",
-    responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
+    responses={200: {"model": SessionAnswer} | PLACED} | errors(400, 404, 503),
 )
 @needs("read")
 async def show(session_id: OfPath, parts: Use, caller: Who) -> Response:
@@ -214,7 +207,7 @@ async def status(session_id: OfPath, parts: Use, caller: Who) -> Response:
 @router.get(
     "/{userId}/{plubotId}",
     summary="Show a session by its two halves",
-    responses={200: {"model": SessionAnswer}} | errors(400, 404, 503),
+    responses={200: {"model": SessionAnswer} | PLACED} | errors(400, 404, 503),
 )
 @needs("read")
 async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use, caller: Who) -> Response:
@@ -227,7 +220,7 @@ async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use, calle
 @router.post(
     "/{id}/refresh-qr",
     summary="Have WhatsApp show a new QR code",
-    responses={200: {"model": CreateAnswer}} | errors(400, 404, 408, 409, 429, 503),
+    responses={200: {"model": CreateAnswer} | PLACED} | errors(400, 404, 408, 409, 429, 503),
 )
 @needs("manage")
 async def refresh(session: There, parts: Use, spend: Spend) -> Response:
@@ -236,69 +229,14 @@ async def refresh(session: There, parts: Use, spend: Spend) -> Response:
     return await _refreshed(parts, session, await parts.codes.refresh(session))
 
 
-@router.post(
-    "/{id}/reconnect",
-    summary="Close the browser and start again",
-    responses=_STEERED,
-)
-@needs("manage")
-async def reconnect(session: There, parts: Use, spend: Spend) -> Response:
-    """Start a session that rests, or start a running one anew."""
-    await spend.take("sessions", session.user)
-    return _done(session, await parts.lifecycle.reconnect(session))
-
-
-@router.post(
-    "/{id}/reset-breaker",
-    summary="Close the breakers of a session: forget its failures and start it now",
-    responses=_STEERED,
-)
-@needs("manage")
-async def reset_breaker(session: There, parts: Use) -> Response:
-    """Start a suspended session at once. One whose breakers are closed is let be."""
-    return _done(session, await parts.lifecycle.reset(session))
-
-
-@router.post(
-    "/{id}/disconnect",
-    summary="Rest the browser and keep the link",
-    responses=_STEERED,
-)
-@needs("manage")
-async def disconnect(session: There, parts: Use) -> Response:
-    """Stop a session; it is not brought back by itself."""
-    return _done(session, await parts.lifecycle.disconnect(session))
-
-
-@router.post(
-    "/{id}/logout",
-    summary="Unlink from the phone and delete the profile",
-    responses=_STEERED,
-)
-@needs("manage")
-async def logout(session: There, parts: Use) -> Response:
-    """Log a session out."""
-    return _done(session, await parts.lifecycle.logout(session))
-
-
-@router.delete(
-    "/{id}",
-    summary="Log out, and forget the session and all that belongs to it",
-    responses={200: {"model": DoneAnswer}} | _ACCEPTED | errors(400, 404, 429, 503),
-)
-@needs("manage")
-async def delete(session: There, parts: Use) -> Response:
-    """Delete a session."""
-    return _done(session, await parts.lifecycle.delete(session))
-
-
 async def _dto(parts: Parts, view: SessionView) -> SessionDTO:
     qr = await parts.codes.current(view)
     return session_dto(view, utc_now(), qr, await data_url(qr.code) if qr else None)
 
 
 async def _shown(parts: Parts, view: SessionView) -> Response:
-    return answer(SessionAnswer(data=await _dto(parts, view)), headers=SECRET)
+    body = SessionAnswer(data=await _dto(parts, view))
+    return answer(body, headers=SECRET | placed(view.position))
 
 
 async def _created(view: SessionView, qr: QrView | None, status: int = 200) -> Response:
@@ -311,14 +249,9 @@ async def _created(view: SessionView, qr: QrView | None, status: int = 200) -> R
         qr_data_url=picture,
         data=dto,
     )
-    return answer(body, status, SECRET)
+    return answer(body, status, SECRET | placed(view.position))
 
 
 async def _refreshed(parts: Parts, session: SessionId, found: QrView | Linked) -> Response:
     view = await parts.directory.existing(session)
     return await _created(view, found if isinstance(found, QrView) else None)
-
-
-def _done(session: SessionId, done: Done) -> Response:
-    body = DoneAnswer(session_id=session.joined, status=done.word)
-    return answer(body, 200 if done.settled else 202)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -19,8 +18,8 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from events.session import State
-from gateway import recipients
-from gateway.ids import Id, SessionKey, text
+from gateway.chat_ids import Phone, To
+from gateway.ids import Id, SessionKey
 from gateway.problems import without_addresses
 from projections.views import QrView, SessionView
 
@@ -53,19 +52,6 @@ def _given(field: str) -> dict[str, JsonValue]:
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
-def _chat(value: object) -> str:
-    try:
-        return recipients.chat_id(text(value))
-    except recipients.BadRecipient as error:
-        raise PydanticCustomError("bad_recipient", "{rule}", {"rule": str(error)}) from None
-
-
-def _phone(value: object) -> str:
-    with contextlib.suppress(recipients.BadRecipient, PydanticCustomError):
-        return recipients.phone(text(value))
-    raise PydanticCustomError("bad_number", "{rule}", {"rule": recipients.NUMBER_RULE})
-
-
 def _message(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("bad_message", "must be text")
@@ -81,22 +67,9 @@ def _message(value: object) -> str:
     return value
 
 
-# What the document says of them; the rules themselves are above.
-_Recipient = Annotated[str, StringConstraints(pattern=recipients.PATTERN)]
-_Number = Annotated[int, Field(ge=10**6, lt=10**15)]
-_Digits = Annotated[str, StringConstraints(pattern=r"^\+?[1-9]([ .-]*[0-9]){6,14}$")]
+# What the document says of it; the rule itself is above.
 _Words = Annotated[str, StringConstraints(pattern=r"\S", max_length=LONGEST_MESSAGE)]
 
-To = Annotated[
-    str,
-    BeforeValidator(_chat, json_schema_input_type=_Recipient | _Number),
-    Field(description=f"Whom to send to: {recipients.RULE}.", examples=["+49 170 1234567"]),
-]
-Phone = Annotated[
-    str,
-    BeforeValidator(_phone, json_schema_input_type=_Digits | _Number),
-    Field(description=f"The phone to link: {recipients.NUMBER_RULE}.", examples=["491701234567"]),
-]
 Text = Annotated[
     str,
     BeforeValidator(_message, json_schema_input_type=_Words),

@@ -38,6 +38,9 @@ def _secret(value: object) -> str:
         raise PydanticCustomError("bad_secret", "{rule}", {"rule": str(error)}) from None
 
 
+_Event = Annotated[
+    str, BeforeValidator(_event), Field(json_schema_extra={"enum": ["*", *sorted(EVENTS)]})
+]
 _Secret = Annotated[str, Field(json_schema_extra={"pattern": signing.PATTERN})]
 
 
@@ -47,7 +50,7 @@ class WebhookBody(Wire):
     url: str = Field(
         min_length=1, max_length=LONGEST_URL, examples=["https://example.org/whatsapp"]
     )
-    events: list[Annotated[str, BeforeValidator(_event, json_schema_input_type=str)]] = Field(
+    events: list[_Event] = Field(
         min_length=1,
         description="Names as on the live feed, or `*`. Codes are shown there only.",
         examples=[["message-received", "session-ready"]],

@@ -158,7 +158,7 @@ UNKNOWN = (
     ("GET", "/api/qr/nobody-none"),
     ("GET", "/api/nothing"),
     ("GET", "/"),
-    ("GET", "/api/sessions/"),
+    ("GET", "/api/sessions//"),
 )
 
 

@@ -31,8 +31,14 @@ class Machine(Protocol):
         ...
 
 
+_GROUP = Path("/sys/fs/cgroup")
+
+
 class LinuxMachine:
-    """Reads /proc."""
+    """Reads /proc, and the limit of the container that we are in."""
+
+    def __init__(self, group: Path = _GROUP) -> None:
+        self._group = group
 
     def cost(self, pid: int) -> Cost | None:
         """See Machine.cost."""
@@ -53,7 +59,26 @@ class LinuxMachine:
 
     def available_mb(self) -> int:
         """See Machine.available_mb."""
-        return psutil.virtual_memory().available // MB
+        machine = psutil.virtual_memory().available
+        return min(machine, _room(self._group, machine)) // MB
+
+
+def _room(group: Path, unlimited: int) -> int:
+    """Return what a container may still take, in bytes: at its limit the kernel kills.
+
+    /proc tells of the whole machine, whatever the container's limit is. This is version 2
+    of the control groups, which every Debian of these years uses.
+    """
+    try:
+        most, held = (group / "memory.max").read_text(), (group / "memory.current").read_text()
+        told = (group / "memory.stat").read_text().splitlines()
+    except OSError:
+        return unlimited  # No container, or one without such a limit.
+    if most.strip() == "max":
+        return unlimited
+    # Files that were read and may be forgotten count as held, and are free all the same.
+    idle = next((int(line.split()[1]) for line in told if line.startswith("inactive_file ")), 0)
+    return max(0, int(most) - int(held) + idle)
 
 
 def _pss(pid: int) -> int:

@@ -1,0 +1,52 @@
+"""What a launch may take: of the machine, and of the container that the node is in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+
+from actors.memory import MB, LinuxMachine
+
+
+def a_container(folder: Path, limit: str, held: int, idle: int) -> Path:
+    """The files of a control group."""
+    (folder / "memory.max").write_text(f"{limit}\n")
+    (folder / "memory.current").write_text(f"{held}\n")
+    (folder / "memory.stat").write_text(f"anon 1\ninactive_file {idle}\nslab 2\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("limit", "held", "idle", "room"),
+    [
+        pytest.param(10 * MB, 4 * MB, 0, 6, id="what is left"),
+        pytest.param(10 * MB, 9 * MB, 3 * MB, 4, id="files that may be forgotten are free"),
+        pytest.param(10 * MB, 11 * MB, 0, 0, id="over its limit"),
+    ],
+)
+def test_a_container_has_what_its_limit_leaves(
+    tmp_path: Path, limit: int, held: int, idle: int, room: int
+) -> None:
+    machine = LinuxMachine(a_container(tmp_path, str(limit), held, idle))
+
+    assert machine.available_mb() == room
+
+
+def test_a_container_without_a_limit_has_the_machine(tmp_path: Path) -> None:
+    machine = LinuxMachine(a_container(tmp_path, "max", 4 * MB, 0))
+
+    assert machine.available_mb() > 0
+
+
+def test_a_limit_above_the_machine_gives_no_more_than_it_has(tmp_path: Path) -> None:
+    has = psutil.virtual_memory().total
+
+    machine = LinuxMachine(a_container(tmp_path, str(100 * has), 0, 0))
+
+    assert machine.available_mb() <= has // MB
+
+
+def test_without_a_container_it_is_the_machine(tmp_path: Path) -> None:
+    assert LinuxMachine(tmp_path).available_mb() > 0

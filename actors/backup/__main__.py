@@ -26,7 +26,7 @@ from actors.backup.restoring import CannotRestore, Restore
 from actors.backup.streams import BrokerRefused
 from actors.machine.part import DidNotStart
 from actors.machine.ports import InUse
-from actors.up import CannotStart, alone, explain
+from actors.up import CannotStart, alone
 from events.connection import NoBroker
 from events.settings import BadSettings, Settings, load
 from events.subjects import COMMANDS, EVENTS
@@ -55,8 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     except FileExistsError as error:
         why = f"{error.filename}: there is one already, and a backup is never written over anything"
     except OSError as error:
-        full = error.errno == errno.ENOSPC
-        why = f"{explain(error)}: make room, or name another disk" if full else explain(error)
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        if error.errno == errno.ENOSPC:
+            why = "the disk is full: make room, or name another one; nothing was changed"
     else:
         return 0
     print(f"wa {told.command}: {why}", file=sys.stderr)
@@ -108,7 +109,7 @@ async def _restore(settings: Settings, file: Path, replace: bool) -> None:
     print(f"{_told(done.manifest)} are back, as of {done.manifest.made:%Y-%m-%d %H:%M} UTC.")
     if done.aside is not None:
         print(f"What was there before lies in {done.aside}; remove it when all is well.")
-    waiting = next(
+    waiting = sum(
         part.stream.messages
         for part in done.manifest.named("streams")
         if part.stream is not None and part.name.endswith(COMMANDS)
@@ -152,11 +153,11 @@ def _told(manifest: Manifest) -> str:
         for part in manifest.named("streams")
         if part.stream is not None and part.name.endswith(EVENTS)
     )
-    files = [part.name for part in manifest.named("files")]
-    snapshots = sum(name.endswith(".snapshot") for name in files)
+    files = [part.name.partition("/")[2] for part in manifest.named("files")]
+    keys = [name for name in files if not name.endswith(".snapshot")]
     return (
-        f"the log up to position {events}, {len(files) - snapshots} files of keys, "
-        f"{snapshots} snapshots of profiles"
+        f"the log up to position {events}, files of keys ({', '.join(keys) or 'none'}), "
+        f"snapshots of profiles ({len(files) - len(keys)})"
     )
 
 

@@ -15,6 +15,7 @@ from actors.backup.file import Draft, Spool
 from actors.backup.folder import VAULT, Folder
 from actors.backup.manifest import Manifest
 from actors.vault.shelves import RedisShelf, ShelfAway, open_redis
+from events import subjects
 from events.clock import utc_now
 from events.settings import Settings
 
@@ -33,11 +34,12 @@ async def back_up(client: Client, settings: Settings, file: Path, progress: Prog
     """
     folder = Folder(settings)
     sizes = {name: path.stat().st_size for name, path in folder.files()}
-    for stream in streams.COPIED:
-        found = await streams.standing(client, stream)
-        if found is None:
-            raise CannotBackUp(f"there is no stream {stream}: has the service run here yet?")
-        sizes[stream] = found.size
+    standing = {name: await streams.standing(client, name) for name in streams.COPIED}
+    # A stream that is not there yet is one that a version before this did not have.
+    there = [name for name, found in standing.items() if found is not None]
+    if subjects.EVENTS not in there:
+        raise CannotBackUp("there is no log on this broker: has the service run here yet?")
+    sizes |= {name: found.size for name, found in standing.items() if found is not None}
     expected = sum(sizes.values())
     # A stream is spooled beside the file; the largest is there twice for a moment.
     _room(file, expected + max(sizes.values()))
@@ -49,7 +51,7 @@ async def back_up(client: Client, settings: Settings, file: Path, progress: Prog
         progress(done, max(expected, done))
 
     with Draft(file) as draft:
-        for stream in streams.COPIED:
+        for stream in there:
             with draft.spool() as spooled:
 
                 def write(piece: bytes, spooled: Spool = spooled) -> None:
@@ -58,6 +60,8 @@ async def back_up(client: Client, settings: Settings, file: Path, progress: Prog
 
                 described = await streams.copy(client, stream, write)
                 draft.add_spooled(f"streams/{stream}", spooled, described)
+            # The copy is compressed: what it saved is done as well.
+            count(max(0, sum(sizes[name] for name in there[: there.index(stream) + 1]) - done))
         held = set[str]()
         for name, path in folder.files():
             # An older snapshot may give way to a newer one while we look.

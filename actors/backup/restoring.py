@@ -16,6 +16,7 @@ from actors.backup.file import Backup
 from actors.backup.folder import NATS, VAULT, Folder, put
 from actors.backup.manifest import Manifest
 from actors.vault.shelves import RedisShelf, ShelfAway, open_redis
+from events import subjects
 from events.clock import utc_now
 from events.settings import Settings
 from events.subjects import SessionId
@@ -122,12 +123,14 @@ class Restore:
 
     def _expect_parts(self) -> None:
         copied = {part.name.partition("/")[2] for part in self._manifest.named("streams")}
-        if copied != set(streams.COPIED):
-            odd = ", ".join(sorted(copied ^ set(streams.COPIED)))
+        # Fewer than these are what an earlier version had; a node declares the rest.
+        if unknown := sorted(copied - set(streams.COPIED)):
             raise CannotRestore(
-                f"the backup was made by wa-sessions {self._manifest.software}, "
-                f"which keeps other streams than this version ({odd}): use that version"
+                f"the backup was made by wa-sessions {self._manifest.software}, which keeps "
+                f"streams that this version does not know ({', '.join(unknown)}): use that version"
             )
+        if subjects.EVENTS not in copied:
+            raise CannotRestore("there is no log in this backup")
         for part in self._manifest.named("files"):
             if not self._folder.takes(part.name.partition("/")[2]):
                 raise CannotRestore(f"the backup holds a file that is none of ours: {part.name}")

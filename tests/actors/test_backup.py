@@ -144,7 +144,7 @@ def test_a_backup_comes_back_on_an_empty_broker_as_it_was(
     assert (data / "live" / SNAPSHOT).read_text() == f"this is {SNAPSHOT}"
     assert (data / "live" / "api-key").stat().st_mode & 0o777 == 0o600
     told = capsys.readouterr().out
-    assert "position 11, 2 files of keys, 1 snapshots" in told
+    assert "position 11, files of keys (api-key, vault-key), snapshots of profiles (1)" in told
     assert "2 commands were waiting" in told
 
 

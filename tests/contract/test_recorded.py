@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pytest
 from nats.aio.client import Client
 
+from actors.backup.__main__ import main as backup
 from actors.backup.broker import ours
 from events import codec, streams, subjects
 from events.envelope import Envelope
@@ -48,6 +49,11 @@ class Folder:
         self.told: dict[str, Any] = json.loads((home / "told.json").read_text())
         # Of that day, for ever: the sample's messages were written long ago.
         self.settings = Settings(data_dir=home, message_days=36_500)
+
+    def become_home(self) -> None:
+        """Lie where a service of today has it."""
+        self.settings.home.mkdir()
+        self._nats = self._nats.rename(self.settings.home / "nats")
 
     def on(self, do: Callable[[Client], Awaitable[T]]) -> T:
         """Run today's broker on it and do something as the node."""
@@ -163,6 +169,22 @@ def test_the_read_models_are_made_from_it(folder: Folder, redis_port: int) -> No
     }
     assert {one.message for one in history if one.message} == {f"order-{n}" for n in range(4)}
     assert [(one.lag, one.stopped) for one in health] == [(0, None), (0, None)]
+
+
+def test_it_is_backed_up_and_restored(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(folder.settings.data_dir))
+    folder.become_home()
+    file = str(tmp_path / "backup")
+
+    statuses = [backup(["backup", file]), backup(["restore", file, "--replace"])]
+    events = folder.on(log_of)
+
+    assert statuses == [0, 0]
+    assert [stored.position for stored, _ in events] == list(
+        range(1, len(folder.told["types"]) + 1)
+    )
 
 
 def test_every_event_is_shown_to_who_watches(folder: Folder) -> None:

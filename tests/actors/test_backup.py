@@ -18,6 +18,7 @@ from nats.js.errors import NotFoundError
 from actors.backup import streams as copied
 from actors.backup.__main__ import main
 from actors.backup.file import Backup
+from actors.vault.shelves import RedisShelf, open_redis
 from events import streams, subjects
 from events.settings import Settings
 from events.subjects import SessionId
@@ -146,6 +147,43 @@ def test_a_backup_comes_back_on_an_empty_broker_as_it_was(
     told = capsys.readouterr().out
     assert "position 11, files of keys (api-key, vault-key), snapshots of profiles (1)" in told
     assert "2 commands were waiting" in told
+
+
+def test_snapshots_of_other_machines_are_fetched_from_redis_and_handed_out_again(
+    full: services.NatsServer,
+    data: Path,
+    redis_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REDIS_HOST", "127.0.0.1")
+    monkeypatch.setenv("REDIS_PORT", str(redis_port))
+    elsewhere = SessionId("ben", "desk")
+    shelved(lambda shelf: shelf.put(elsewhere, 4, b"sealed elsewhere"))
+
+    backed_up = main(["backup", str(tmp_path / "backup")])
+    shelved(lambda shelf: shelf.forget(elsewhere))
+    restored = main(["restore", str(tmp_path / "backup"), "--replace"])
+
+    assert (backed_up, restored) == (0, 0)
+    sealed = data / "live/vault/ben.desk/00000004.snapshot"
+    assert sealed.read_bytes() == b"sealed elsewhere"
+    assert shelved(lambda shelf: shelf.get(elsewhere, 4)) == b"sealed elsewhere"
+    assert shelved(lambda shelf: shelf.generations(SESSION)) == [1]
+
+
+def shelved(do: Callable[[RedisShelf], Awaitable[T]]) -> T:
+    """Do something with the snapshots in Redis."""
+
+    async def doing() -> T:
+        settings = Settings(_env_file=None)
+        redis = open_redis(settings)
+        try:
+            return await do(RedisShelf(redis, settings.vault_hours))
+        finally:
+            await redis.aclose()
+
+    return asyncio.run(doing())
 
 
 def test_everything_that_is_declared_is_copied_or_left_out_on_purpose(

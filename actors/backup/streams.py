@@ -22,6 +22,10 @@ from events import subjects
 Json = dict[str, JsonValue]
 
 COPIED = (
+    # How far each webhook is before the log that it speaks of: what was posted in between
+    # is posted again. The other way round, events at places that were passed already would
+    # never be.
+    f"KV_{subjects.HOOKS}",
     # Commands before events: of a send that ends in between, the copy then holds the
     # command and its outcome, which is an acknowledgement. The other way round it would
     # hold neither.
@@ -30,7 +34,6 @@ COPIED = (
     subjects.DEAD,
     f"KV_{subjects.KEYS}",
     f"KV_{subjects.IDEMPOTENCY}",
-    f"KV_{subjects.HOOKS}",
     # Files after the events that name them.
     f"OBJ_{subjects.MEDIA}",
 )

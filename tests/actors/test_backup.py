@@ -195,6 +195,17 @@ def test_everything_that_is_declared_is_copied_or_left_out_on_purpose(
     assert on(full.url, named) == {*copied.COPIED, *copied.LEFT_OUT}
 
 
+def test_who_speaks_of_the_log_is_copied_before_it_and_whom_it_names_after_it(
+    backup: Path,
+) -> None:
+    with Backup(backup) as whole:
+        order = [part.name.partition("/")[2] for part in whole.manifest.named("streams")]
+
+    log = order.index(subjects.EVENTS)
+    assert {f"KV_{subjects.HOOKS}", subjects.COMMANDS} == set(order[:log])
+    assert f"OBJ_{subjects.MEDIA}" in order[log:]
+
+
 def test_what_is_there_is_kept_unless_it_is_to_give_way(
     full: services.NatsServer, backup: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,5 +150,7 @@ def _tell_headers(operation: Schema, method: str, path: str) -> None:
     for status, answer in operation["responses"].items():
         names = [*limited, *(["Retry-After"] if status in {"429", "503"} else [])]
         if names:
-            told: Schema = answer.setdefault("headers", {})
-            told |= {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+            told = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+            # Not in place: routes share their descriptions of errors.
+            headers = {**answer.get("headers", {}), **told}
+            operation["responses"][status] = {**answer, "headers": headers}

@@ -20,6 +20,7 @@ from gateway.checks import CHECKS
 from gateway.checks.finding import Check, Finding, Look
 from gateway.health import Health
 from gateway.health_history import History, Past
+from gateway.quotas import family_of
 from projections.views import ProjectionHealth
 from tests import services
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
@@ -94,6 +95,7 @@ async def test_without_nats_it_is_unhealthy(tmp_path: Path) -> None:
         ready = await running.http.get("/health/ready")
 
     assert (answer.status_code, ready.status_code) == (503, 503)
+    assert (answer.headers["retry-after"], ready.headers["retry-after"]) == ("2", "2")
     assert answer.json()["checks"]["nats"]["healthy"] is False
     assert answer.json()["checks"]["redis"]["healthy"] is True
 
@@ -350,6 +352,23 @@ async def test_the_manual_names_every_route_of_the_contract_with_its_errors(
             media = content.get("application/json", form)
             assert media["schema"].get("examples") or media.get("examples"), path
     assert "HTTPValidationError" not in json.dumps(whole)
+
+
+async def test_the_manual_names_the_headers_that_no_route_sets_by_itself(alone: Running) -> None:
+    whole = docs.document(alone.app)
+
+    for path, held in whole["paths"].items():
+        for method, operation in held.items():
+            answers = operation["responses"]
+            limited = {"X-RateLimit-Limit", "X-RateLimit-Reset", "RateLimit"}
+            for status, answer in answers.items():
+                headers = answer.get("headers", {}).keys()
+                assert ("Retry-After" in headers) == (status in {"429", "503"}), path
+                assert (headers >= limited) == bool(family_of(method.upper(), path)), path
+            if method == "post":
+                names = [field["name"] for field in operation["parameters"]]
+                assert names.count("Idempotency-Key") == 1, path
+                assert answers.keys() >= {"409", "422"}, path
 
 
 async def test_every_reference_of_the_manual_leads_somewhere(alone: Running) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pykka
-import redis.asyncio as aioredis
 import structlog
 from nats.aio.client import Client
 
@@ -27,6 +26,7 @@ from events.clock import SystemClock
 from events.connection import connect
 from events.log import JetStreamLog
 from events.media import JetStreamMedia
+from events.redis import Redis
 from events.session_rules import Policy
 from events.settings import Settings
 from events.streams import declare
@@ -48,7 +48,7 @@ class Node:
         self._launcher = launcher or chromium(settings)
         self._client: Client | None = None
         self._wire: NatsWire | None = None
-        self._redis: aioredis.Redis | None = None
+        self._redis: Redis | None = None
         self._pool: pykka.ActorRef[PoolActor] | None = None
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
 """The whole service on one machine: `python -m actors.up`.
 
-Starts NATS and Redis (unless `NATS_URL` and `REDIS_HOST` name others), then a
+Starts NATS and Redis (unless `NATS_URL` and `REDIS_URL` name others), then a
 node, the projections and the gateway; starts again what dies; stops all of it,
 in order, on Ctrl-C or SIGTERM.
 """
@@ -38,7 +38,7 @@ Configured by environment variables (or a .env file); the README lists them all.
   PORT=3001           the gateway's port; 0 takes a free one
   DATA_DIR=data       what is kept lies in its live/ (or sandbox/) folder
   NATS_URL=...        a NATS of yours instead of an embedded one
-  REDIS_HOST=...      a Redis of yours instead of an embedded one
+  REDIS_URL=...       a Redis of yours instead of an embedded one
   SANDBOX_URL=...     a simulated WhatsApp on this machine; `make demo` brings one
 
 While it runs, DATA_DIR/live/up.json says where everything is.
@@ -110,7 +110,7 @@ class Machine:
         self._passwords = passwords(home / "secrets.json")
         self._settings = addressed(settings, self._passwords)
         self._embedded_nats = settings.nats_url is None
-        self._embedded_redis = settings.redis_host is None
+        self._embedded_redis = not settings.outside_redis
         self._parts: list[Part] = []
         self._keeping: set[asyncio.Task[None]] = set()
 
@@ -163,9 +163,9 @@ class Machine:
             answer = servers.until_streams(self._as("node"))
             await _within(answer, f"NATS at {_bare(self._settings)}", "NATS_URL, NATS_PASSWORD")
         if not self._embedded_redis:
-            where = f"Redis at {self._settings.redis_host}:{self._settings.redis_port}"
+            where = f"Redis at {self._settings.redis}"
             answer = servers.until_pong(self._settings)
-            await _within(answer, where, "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD")
+            await _within(answer, where, "REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD")
 
     async def _stop(self) -> None:
         self._note.unlink(missing_ok=True)
@@ -219,6 +219,8 @@ class Machine:
         }
         if settings.nats_password is not None:
             told["NATS_PASSWORD"] = settings.nats_password.get_secret_value()
+        if settings.redis_url is not None:
+            told["REDIS_URL"] = settings.redis_url.get_secret_value()
         if settings.redis_password is not None:
             told["REDIS_PASSWORD"] = settings.redis_password.get_secret_value()
         return told
@@ -235,7 +237,7 @@ class Machine:
 
     def _where(self) -> dict[str, object]:
         """Return what `wa` and tests need to find us. Holds passwords: for a 0600 file only."""
-        redis = self._settings.redis_password
+        redis, url = self._settings.redis_password, self._settings.redis_url
         return {
             "pid": os.getpid(),
             "gateway_url": self._gateway,
@@ -244,6 +246,7 @@ class Machine:
             if self._embedded_nats
             else {},
             "nats_tenants": str(self._home / servers.TENANTS) if self._embedded_nats else None,
+            "redis_url": url.get_secret_value() if url else None,
             "redis_host": self._settings.redis_host,
             "redis_port": self._settings.redis_port,
             "redis_password": redis.get_secret_value() if redis else None,
@@ -273,7 +276,7 @@ def addressed(settings: Settings, held: Passwords) -> Settings:
             "nats_url": f"nats://127.0.0.1:{port}",
             "nats_password": SecretStr(held.node),
         }
-    if settings.redis_host is None:
+    if not settings.outside_redis:
         # The default is the port of the machine's own Redis, which we leave alone.
         asked = settings.redis_port if "redis_port" in settings.model_fields_set else 0
         told |= {

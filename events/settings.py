@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import socket
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from events.redis_url import Address, Server, parse
 from events.subjects import token
 
 Role = Literal["node", "gateway", "projector", "ops", "service"]
@@ -76,7 +78,21 @@ class Settings(BaseSettings):
     )
     redis_host: str | None = Field(None, description="Redis to use; unset: an embedded one.")
     redis_port: int = Field(6379, ge=1, le=65535, description="Port of that Redis.")
-    redis_password: SecretStr | None = Field(None, description="Password of that Redis.")
+    redis_password: SecretStr | None = Field(
+        None, description="Password of that Redis, unless the URL has one."
+    )
+    redis_url: SecretStr | None = Field(
+        None,
+        description="Redis to use instead, as one URL: `redis://HOST:PORT`, "
+        "`redis+cluster://HOST:PORT,HOST:PORT` or "
+        "`redis+sentinel://HOST:PORT,HOST:PORT/SERVICE`; `rediss` for TLS.",
+    )
+    redis_ca: Path | None = Field(
+        None, description="File of who signs the certificates of that Redis; unset: the system's."
+    )
+    redis_sentinel_password: SecretStr | None = Field(
+        None, description="Password of the Sentinels themselves."
+    )
     replicas: int = Field(
         1,
         ge=1,
@@ -269,6 +285,13 @@ class Settings(BaseSettings):
             raise ValueError("must be https://127.0.0.1:PORT, on this machine's loopback")
         return value.rstrip("/")
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_has_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse(value.get_secret_value())
+        return value
+
     @field_validator("webhook_allow_private")
     @classmethod
     def _private_is_said_clearly(cls, value: str) -> str:
@@ -278,6 +301,9 @@ class Settings(BaseSettings):
     @field_validator(
         "nats_url",
         "redis_host",
+        "redis_url",
+        "redis_ca",
+        "redis_sentinel_password",
         "api_key",
         "webhook_key",
         "vault_key",
@@ -319,9 +345,18 @@ class Settings(BaseSettings):
         return self.home / "vault"
 
     @property
-    def redis_url(self) -> str:
-        """The Redis to talk to, without its password."""
-        return f"redis://{self.redis_host or '127.0.0.1'}:{self.redis_port}/0"
+    def redis(self) -> Address:
+        """The Redis to talk to: that of `REDIS_URL`, else that of `REDIS_HOST`, else our own."""
+        secret = self.redis_password.get_secret_value() if self.redis_password else None
+        if self.redis_url is None:
+            return Address(Server((self.redis_host or "127.0.0.1", self.redis_port)), None, secret)
+        address = parse(self.redis_url.get_secret_value())
+        return replace(address, password=address.password or secret)
+
+    @property
+    def outside_redis(self) -> bool:
+        """Whether Redis is somebody else's to run, and not an embedded one."""
+        return self.redis_url is not None or self.redis_host is not None
 
 
 def load() -> Settings:

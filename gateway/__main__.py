@@ -28,8 +28,8 @@ def main() -> int:
         prog="python -m gateway",
         description="Serve HTTP and WebSocket for everyone who does not speak NATS.",
         epilog="Configured by the environment: HOST, PORT, API_KEY, NATS_URL, NATS_PASSWORD, "
-        "REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, CORS_ORIGINS, SEND_WAIT, WEBHOOK_*, LOG_LEVEL, "
-        "LOG_JSON. "
+        "REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, CORS_ORIGINS, SEND_WAIT, WEBHOOK_*, "
+        "LOG_LEVEL, LOG_JSON. "
         "NATS and Redis may come later: until then the answer is 503.",
     ).parse_args()
     try:

@@ -13,9 +13,8 @@ from typing import Protocol
 
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
-from redis import asyncio as aioredis
-from redis.exceptions import RedisError
 
+from events.redis import AWAY, connect
 from events.settings import Settings
 from gateway.checks.finding import Status
 from gateway.wire import Json
@@ -109,15 +108,7 @@ class RedisShelf:
     """One string in Redis: small, written whole, so that a FLUSHALL mends itself."""
 
     def __init__(self, settings: Settings) -> None:
-        secret = settings.redis_password
-        self._redis = aioredis.Redis(
-            host=settings.redis_host or "127.0.0.1",
-            port=settings.redis_port,
-            password=secret.get_secret_value() if secret else None,
-            decode_responses=True,
-            socket_timeout=DEADLINE,
-            socket_connect_timeout=DEADLINE,
-        )
+        self._redis = connect(settings, timeout=DEADLINE)
         self._key = f"wa:health:{settings.node}:{settings.port}"
 
     async def read(self) -> Chronicle:
@@ -128,7 +119,7 @@ class RedisShelf:
             return Chronicle.model_validate_json(held) if held else Chronicle()
         except ValidationError:
             return Chronicle()  # What an earlier version wrote is no reason to be blind.
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise ShelfAway from error
 
     async def write(self, chronicle: Chronicle) -> None:
@@ -136,7 +127,7 @@ class RedisShelf:
         try:
             async with asyncio.timeout(DEADLINE):
                 await self._redis.set(self._key, chronicle.model_dump_json(), ex=FORGOTTEN)
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise ShelfAway from error
 
     async def close(self) -> None:

@@ -17,11 +17,10 @@ from typing import Protocol, cast
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
-from redis.exceptions import RedisError
 
 from events.clock import utc_now
+from events.redis import AWAY, connect
 from events.settings import Settings
-from projections.read import connect
 
 PREFIX = "wa:limit"
 DEADLINE = 2.0
@@ -101,7 +100,7 @@ class SharedWindows:
         try:
             async with asyncio.timeout(DEADLINE):
                 told = cast("list[int | str]", await self._script(keys, [cost, *figures]))
-        except (RedisError, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise WindowsAway(f"Redis: {type(error).__name__}") from error
         levels = zip(windows, told[1::2], told[2::2], strict=True)
         return Verdict(

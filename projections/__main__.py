@@ -15,8 +15,8 @@ from nats.js import errors as js_errors
 
 from events import connection, logging, subjects
 from events.log import JetStreamLog, LogAway
+from events.redis import connect
 from events.settings import BadSettings, Settings, load
-from projections import models
 from projections.cancelling import cancel
 from projections.projector import Projector
 from projections.qr import QrCodes
@@ -32,8 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m projections",
         description="Project the events of the log into the read models in Redis.",
-        epilog="Configured by the environment: NATS_URL, NATS_PASSWORD, REDIS_HOST, REDIS_PORT, "
-        "REDIS_PASSWORD, MESSAGE_DAYS, LOG_LEVEL, LOG_JSON.",
+        epilog="Configured by the environment: NATS_URL, NATS_PASSWORD, REDIS_URL, REDIS_HOST, "
+        "REDIS_PORT, REDIS_PASSWORD, MESSAGE_DAYS, LOG_LEVEL, LOG_JSON.",
     )
     parser.parse_args()
     try:
@@ -64,7 +64,7 @@ async def serve(settings: Settings) -> int:
     client = await connection.connect(
         settings, "projector", name="projections", closed=closed, patience=FIRST_CONNECTION
     )
-    redis = models.connect(settings)
+    redis = connect(settings)
     js = client.jetstream()
     projector = Projector(
         JetStreamLog(js, dedupe_window=settings.dedupe_window, back=client.back),

@@ -10,6 +10,7 @@ follow.
     wa:v<n>:index                   sorted set by name: <joined>:<user>.<bot>
     wa:v<n>:{projections}:<name>    position, updated, stopped
     wa:v<n>:{projections}:log       which log this was read from
+    wa:v<n>:{projections}:memories  which servers of a cluster hold what is below the positions
     wa:v<n>:nodes                   what each node said last of its launches, by name
     wa:v<n>:{<user>.<bot>}          the session's row and counters; a tombstone once removed
     wa:v<n>:{<user>.<bot>}:history  its messages by position
@@ -45,6 +46,11 @@ def nodes(generation: int) -> str:
 def track(generation: int, projection: str) -> str:
     """Return the key of how far a projection is."""
     return f"wa:v{generation}:{{projections}}:{projection}"
+
+
+def memories(generation: int) -> str:
+    """Return the key of which servers hold what is below the positions."""
+    return f"wa:v{generation}:{{projections}}:memories"
 
 
 def row(generation: int, session: SessionId) -> str:

@@ -9,20 +9,20 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from redis import asyncio as aioredis
+import structlog
 from redis.exceptions import NoScriptError
 
 from events.clock import utc_now
 from events.message import MessageEvent
+from events.redis import Redis, primaries
 from events.session import State
-from events.settings import Settings
 from events.subjects import SessionId
 from projections import entries, keys, rows
 from projections.facts import Fact
 from projections.rows import Answer, Change, Row
 from projections.views import NodeView
 
-Redis = aioredis.Redis
+log = structlog.get_logger()
 
 SESSIONS, MESSAGES = "sessions", "messages"
 PROJECTIONS = (SESSIONS, MESSAGES)
@@ -32,20 +32,6 @@ HISTORY = 1_000
 
 CHUNK_BYTES = 512_000
 """A script holds up everybody else's Redis, so one call takes no more than this."""
-
-
-def connect(settings: Settings) -> Redis:
-    """Open a pool to Redis. Nothing is sent before the first command."""
-    secret = settings.redis_password
-    return aioredis.Redis(
-        host=settings.redis_host or "127.0.0.1",
-        port=settings.redis_port,
-        password=secret.get_secret_value() if secret else None,
-        decode_responses=True,
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        health_check_interval=15,
-    )
 
 
 class Lost(Exception):
@@ -92,7 +78,9 @@ class Models:
         self._session = Script("apply_session.lua")
         self._messages = Script("apply_messages.lua")
         self._node = Script("apply_node.lua")
+        self._open = Script("open.lua")
         self._commit = Script("commit.lua")
+        self._memories: frozenset[str] = frozenset()
 
     # --- sessions -------------------------------------------------------------
 
@@ -224,18 +212,26 @@ class Models:
     # --- positions ------------------------------------------------------------
 
     async def open(self) -> list[Track]:
-        """Read how far the projections are; what was never there begins at 0."""
-        tracks: list[Track] = []
-        for name in PROJECTIONS:
-            key = keys.track(self.generation, name)
-            await self.redis.hsetnx(key, "position", "0")
-            held = await cast("Awaitable[str | None]", self.redis.hget(key, "position"))
-            tracks.append(Track(name, int(held or 0)))
-        return tracks
+        """Read how far the projections are; what was never there begins at 0.
+
+        So does everything if a server of a cluster may have lost rows below the positions.
+        """
+        self._memories = await primaries(self.redis)
+        called = [keys.memories(self.generation)]
+        called += [keys.track(self.generation, name) for name in PROJECTIONS]
+        ((word, *held),) = await self._run(self._open, [(called, sorted(self._memories))])
+        if word == "rewound":
+            log.warning("projection.rewound", generation=self.generation)
+        return [
+            Track(name, int(position)) for name, position in zip(PROJECTIONS, held, strict=True)
+        ]
 
     async def commit(self, tracks: Sequence[Track], reached: Mapping[str, int]) -> None:
         """Write positions after all below them is applied; raise Lost if Redis went back."""
-        args: list[str | int] = [_now()]
+        # The script looks at the server that it runs on, and there are no others but here.
+        if len(self._memories) > 1 and await primaries(self.redis) != self._memories:
+            raise Lost
+        args: list[str | int] = [_now(), " ".join(self._memories)]
         for track in tracks:
             args += [track.position, reached[track.name], track.stopped or ""]
         called = [keys.track(self.generation, track.name) for track in tracks]
@@ -255,7 +251,7 @@ class Models:
     # --- scripts --------------------------------------------------------------
 
     async def _run(
-        self, script: Script, calls: Sequence[tuple[list[str], list[str | int]]]
+        self, script: Script, calls: Sequence[tuple[list[str], Sequence[str | int]]]
     ) -> list[Any]:
         if not calls:
             return []
@@ -269,11 +265,13 @@ class Models:
             return await self._pipe(script, calls)
 
     async def _pipe(
-        self, script: Script, calls: Sequence[tuple[list[str], list[str | int]]]
+        self, script: Script, calls: Sequence[tuple[list[str], Sequence[str | int]]]
     ) -> list[Any]:
         pipe = self.redis.pipeline(transaction=False)
         for called, args in calls:
-            pipe.evalsha(script.sha, len(called), *called, *args)
+            # Not `evalsha`, which redis-py refuses in a cluster's pipeline, as it cannot
+            # know that a script is there; `_run` sees to that.
+            pipe.execute_command("EVALSHA", script.sha, len(called), *called, *args)
         return await pipe.execute()
 
 
@@ -300,7 +298,8 @@ async def _unlink(redis: Redis, batch: list[str]) -> int:
     # One by one, since on a cluster they lie in many slots.
     pipe = redis.pipeline(transaction=False)
     for key in batch:
-        pipe.unlink(key)
+        # Not `unlink`, which a cluster's pipeline does at once, and has to be awaited.
+        pipe.execute_command("UNLINK", key)
     return sum(cast("list[int]", await pipe.execute()))
 
 

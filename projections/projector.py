@@ -8,16 +8,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 
 import structlog
-from redis.exceptions import RedisError
 
 from events import subjects
 from events.backoff import Backoff
 from events.log import Log, LogError, Stored
+from events.redis import AWAY, Redis
 from events.settings import Settings
 from projections import keys, models
 from projections.applier import Applier
 from projections.cancelling import cancel
-from projections.models import Lost, Models, Redis
+from projections.models import Lost, Models
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Projector:
                 await self._once()
             except (Lost, Moved) as change:
                 log.warning("projector.restarted", reason=type(change).__name__.lower())
-            except (RedisError, LogError, OSError, TimeoutError) as error:
+            except (*AWAY, LogError) as error:
                 log.warning("projector.waiting", error=type(error).__name__)
             self._attempt += 1
             await asyncio.sleep(RETRY.delay(self._attempt, seed="projector"))

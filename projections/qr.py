@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
+from pathlib import Path
 
 import structlog
 from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from redis.exceptions import RedisError
 
 from events import codec
 from events.backoff import Backoff
 from events.clock import utc_now
 from events.live import Qr
+from events.redis import AWAY, Redis
 from events.subjects import BadToken, SessionId
 from projections import keys
 from projections.entries import milliseconds
-from projections.models import Redis
 
 log = structlog.get_logger()
 
@@ -32,7 +32,8 @@ class QrCodes:
 
     def __init__(self, client: Client, redis: Redis) -> None:
         self._client = client
-        self._redis = redis
+        script = Path(__file__).with_name("apply_qr.lua").read_text()
+        self._apply = redis.register_script(script)
         self._told: dict[SessionId, tuple[datetime, Qr]] = {}
         self._news = asyncio.Event()
 
@@ -66,7 +67,7 @@ class QrCodes:
             for session, told in list(self._told.items()):
                 try:
                     await self._write(session, *told)
-                except (RedisError, OSError, TimeoutError) as error:
+                except AWAY as error:
                     attempt += 1
                     log.warning("qr.waiting", error=type(error).__name__)
                     self._news.set()
@@ -79,16 +80,13 @@ class QrCodes:
     async def _write(self, session: SessionId, told: datetime, notice: Qr) -> None:
         if notice.expires <= utc_now():
             return
-        key = keys.qr(session)
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.hset(
-            key,
-            mapping={
-                "code": notice.code,
-                "attempt": notice.attempt,
-                "expires": notice.expires.isoformat(),
-                "told": milliseconds(told),
-            },
+        await self._apply(
+            keys=[keys.qr(session)],
+            args=[
+                notice.code,
+                notice.attempt,
+                notice.expires.isoformat(),
+                milliseconds(told),
+                milliseconds(notice.expires),
+            ],
         )
-        pipe.pexpireat(key, milliseconds(notice.expires))
-        await pipe.execute()

@@ -8,18 +8,16 @@ from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, cast
 
-from redis.exceptions import RedisError
-
 from events import subjects
 from events.breaker import BreakerState
 from events.content import Kept
 from events.log import Log, LogError
+from events.redis import AWAY, PartAway, Redis, connect, ping
 from events.session import Session, State
 from events.session_events import Totals
 from events.settings import Settings
 from events.subjects import SessionId
 from projections import keys, models, rows
-from projections.models import Redis
 from projections.rows import Row
 from projections.views import (
     BreakerView,
@@ -40,13 +38,12 @@ _ROW_FIELDS = ("version", "state", "position", "row")
 _TOTAL_FIELDS = ("received", "sent", "failed", "message_version", "counted", "last_message")
 
 
-def connect(settings: Settings) -> Redis:
-    """Open a pool to Redis for a reader. Nothing is sent before the first command."""
-    return models.connect(settings)
-
-
 class ReadModelsAway(Exception):
-    """Redis cannot be reached or does not answer in time."""
+    """Redis cannot be reached or does not answer in time. `part` says which of its servers."""
+
+    def __init__(self, message: str = "", part: str | None = None) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class ReadModels(Protocol):
@@ -204,7 +201,8 @@ class RedisReadModels:
         """See ReadModels.ping."""
         began = time.monotonic()
         async with self._answer():
-            await self._redis.ping()
+            # Less than the deadline, so that there is time to say who did not answer.
+            await ping(self._redis, self._deadline / 2)
         return time.monotonic() - began
 
     @asynccontextmanager
@@ -212,8 +210,9 @@ class RedisReadModels:
         try:
             async with asyncio.timeout(self._deadline):
                 yield
-        except (RedisError, OSError, TimeoutError) as error:
-            raise ReadModelsAway(f"Redis: {type(error).__name__}") from error
+        except AWAY as error:
+            part = str(error) if isinstance(error, PartAway) else None
+            raise ReadModelsAway(f"Redis: {type(error).__name__}", part) from error
 
     async def _current(self) -> int:
         now = time.monotonic()

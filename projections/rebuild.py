@@ -18,11 +18,12 @@ from typing import cast
 from events import subjects
 from events.envelope import new_id
 from events.log import Log, Stored
+from events.redis import Redis
 from events.settings import Settings
 from projections import keys, models
 from projections.applier import Applier
 from projections.cancelling import cancel
-from projections.models import Models, Redis
+from projections.models import Lost, Models
 
 BATCH = 500
 BATCH_BYTES = 4_000_000
@@ -90,7 +91,10 @@ async def _pass(log: Log, applier: Applier, progress: Progress) -> int:
 
 
 async def _apply(applier: Applier, batch: list[Stored]) -> None:
-    await applier.apply(batch)
+    try:
+        await applier.apply(batch)
+    except Lost:
+        raise RebuildFailed("Redis lost what was written meanwhile: try again") from None
     for track in applier.tracks.values():
         if track.stopped is not None:
             raise RebuildFailed(f"{track.name} stopped at {track.stopped}")

@@ -17,7 +17,8 @@ from events.logging import refuse_secrets
 from tests import services
 
 _SERVICES = frozenset(
-    {"shared_redis", "nats_url", "redis_port", "own_nats", "own_redis", "cluster"}
+    {"shared_redis", "shared_redis_cluster", "nats_url", "redis_port", "own_nats", "own_redis"}
+    | {"cluster", "redis_url"}
 )
 
 
@@ -42,7 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the developer's own configuration out of the tests."""
-    for name in ("NATS_URL", "NATS_PASSWORD", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD"):
+    for name in ("NATS_URL", "NATS_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_URL"):
         monkeypatch.delenv(name, raising=False)
     for name in ("API_KEY", "SANDBOX_URL", "DATA_DIR", "LOG_LEVEL", "LOG_JSON"):
         monkeypatch.delenv(name, raising=False)
@@ -71,6 +74,25 @@ def redis_port(shared_redis: services.RedisServer) -> int:
     with redis.Redis(port=shared_redis.port) as client:
         client.flushall()
     return shared_redis.port
+
+
+@pytest.fixture(scope="session")
+def shared_redis_cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[services.RedisCluster]:
+    """One Redis Cluster for the whole run. Do not kill any of its servers."""
+    with services.redis_cluster(tmp_path_factory.mktemp("redis-cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["server", "cluster"])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The `REDIS_URL` of the shared Redis, empty, and then that of the shared cluster."""
+    if request.param == "server":
+        return f"redis://127.0.0.1:{request.getfixturevalue('redis_port')}"
+    cluster: services.RedisCluster = request.getfixturevalue("shared_redis_cluster")
+    cluster.clear()
+    return cluster.url
 
 
 @pytest.fixture

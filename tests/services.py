@@ -21,11 +21,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import redis
+
 from actors.machine.ports import free_port
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _BOOT = 60.0
+
+SERVICE = "wa"
+"""What the Sentinels of tests call the master."""
 
 
 class DidNotStart(Exception):
@@ -148,6 +153,40 @@ class RedisServer(Server):
 
 
 @dataclass
+class RedisCluster:
+    """Redis servers that part the slots among them, and copies of the first if there are any."""
+
+    masters: list[RedisServer]
+    copies: list[RedisServer]
+
+    @property
+    def url(self) -> str:
+        """The `REDIS_URL` of it."""
+        hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.masters)
+        return f"redis+cluster://{hosts}"
+
+    def clear(self) -> None:
+        """Forget every key."""
+        for server in self.masters:
+            with redis.Redis(port=server.port) as client:
+                client.flushall()
+
+
+@dataclass
+class RedisPair:
+    """A master, its copy, and a Sentinel that lets the copy take over."""
+
+    master: RedisServer
+    copy: RedisServer
+    sentinel: RedisServer
+
+    @property
+    def url(self) -> str:
+        """The `REDIS_URL` of it; the first Sentinel that it names is not there."""
+        return f"redis+sentinel://127.0.0.1:1,127.0.0.1:{self.sentinel.port}/{SERVICE}"
+
+
+@dataclass
 class NatsCluster:
     """Three nats-servers that keep three copies of each stream."""
 
@@ -197,28 +236,123 @@ def nats_cluster(home: Path, *, config: str = "") -> Iterator[NatsCluster]:
 
 @contextlib.contextmanager
 def redis_server(
-    home: Path, *, appendonly: bool = True, port: int | None = None, options: tuple[str, ...] = ()
+    home: Path,
+    *,
+    appendonly: bool = True,
+    port: int | None = None,
+    options: tuple[str, ...] = (),
+    tls: bool = False,
 ) -> Iterator[RedisServer]:
-    """Run one redis-server with an append-only file that is synced every second."""
+    """Run one redis-server with an append-only file that is synced every second.
+
+    With `tls` it listens with the certificate that `options` name, and no other way.
+    """
     place = home / "redis"
     place.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
+    listens = ["--port", "0", "--tls-port", str(port)] if tls else ["--port", str(port)]
     durable = ["--appendonly", "yes", "--appendfsync", "everysec"] if appendonly else []
     server = RedisServer(
         name="redis",
         command=[
-            *(binary("redis-server"), "--port", str(port), "--bind", "127.0.0.1"),
+            *(binary("redis-server"), "--bind", "127.0.0.1", *listens),
             *("--dir", str(place), "--save", "", "--daemonize", "no", *durable, *options),
         ],
         port=port,
         home=place,
-        is_up=lambda: _redis_answers(port),
+        is_up=lambda: _is_listened_to(port) if tls else _redis_answers(port),
     )
     try:
         server.start()
         yield server
     finally:
         server.kill()
+
+
+@contextlib.contextmanager
+def redis_cluster(
+    home: Path, *, copies: int = 0, timeout: int = 15_000, options: tuple[str, ...] = ()
+) -> Iterator[RedisCluster]:
+    """Run three masters as one cluster, and copies of the first; `timeout` in milliseconds."""
+    with contextlib.ExitStack() as running:
+        servers: list[RedisServer] = []
+        buses: list[int] = []
+        for number in range(3 + copies):
+            bus = free_port()
+            told = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+            told += ("--cluster-port", str(bus), "--cluster-node-timeout", str(timeout))
+            # A copy takes over however long it had not heard of its master.
+            told += ("--cluster-replica-validity-factor", "0", *options)
+            place = home / f"redis-{number}"
+            servers.append(running.enter_context(redis_server(place, options=told)))
+            buses.append(bus)
+        clients = [running.enter_context(_asking(server)) for server in servers]
+        bounds = [0, 5_461, 10_923, 16_384]
+        for number, client in enumerate(clients[:3]):
+            slots = bounds[number], bounds[number + 1] - 1
+            client.execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+            client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        for server, bus in zip(servers[1:], buses[1:], strict=True):
+            clients[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+        _until(lambda: all(_knows(client, len(servers)) for client in clients))
+        first = clients[0].execute_command("CLUSTER", "MYID")
+        for client in clients[3:]:
+            client.execute_command("CLUSTER", "REPLICATE", first)
+        _until(lambda: all(_serves(client) for client in clients))
+        _until(lambda: _has_copies(clients[0], copies))
+        yield RedisCluster(servers[:3], servers[3:])
+
+
+@contextlib.contextmanager
+def redis_pair(home: Path, *, down_after: int = 1_000) -> Iterator[RedisPair]:
+    """Run a master with one copy and a Sentinel; `down_after` in milliseconds."""
+    with contextlib.ExitStack() as running:
+        master = running.enter_context(redis_server(home / "one"))
+        follows = ("--replicaof", f"127.0.0.1 {master.port}")
+        copy = running.enter_context(redis_server(home / "two", options=follows))
+        asked = running.enter_context(_asking(master))
+        _until(lambda: _has_copies(asked, 1))
+        # A Sentinel writes what it learns into its configuration.
+        place, port = home / "sentinel", free_port()
+        place.mkdir()
+        file = place / "sentinel.conf"
+        file.write_text(
+            f"port {port}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {master.port} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} {down_after}\n"
+        )
+        command = [binary("redis-server"), str(file), "--sentinel"]
+        sentinel = RedisServer("redis", command, port, place, lambda: _redis_answers(port))
+        running.callback(sentinel.kill)
+        sentinel.start()
+        named = running.enter_context(_asking(sentinel))
+        _until(lambda: named.sentinel_master(SERVICE)["num-slaves"] == 1)
+        yield RedisPair(master, copy, sentinel)
+
+
+def _asking(server: RedisServer) -> redis.Redis:
+    return redis.Redis(port=server.port, socket_timeout=10)
+
+
+def _knows(client: redis.Redis, servers: int) -> bool:
+    return int(client.cluster("INFO")["cluster_known_nodes"]) == servers
+
+
+def _serves(client: redis.Redis) -> bool:
+    return client.cluster("INFO")["cluster_state"] == "ok"
+
+
+def _has_copies(client: redis.Redis, copies: int) -> bool:
+    told = client.info("replication")
+    states = [told[f"slave{n}"]["state"] for n in range(told["connected_slaves"])]
+    return states.count("online") == copies
+
+
+def _until(true: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + _BOOT
+    while not true():
+        if time.monotonic() > give_up:
+            raise DidNotStart("the servers did not find one another")
+        time.sleep(0.02)
 
 
 def _nats(home: Path, name: str, port: int, config: str) -> NatsServer:
@@ -248,6 +382,14 @@ def _nats_is_healthy(monitor: int) -> bool:
             return answer.status == 200
     except (OSError, urllib.error.URLError):
         return False
+
+
+def _is_listened_to(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _redis_answers(port: int) -> bool:

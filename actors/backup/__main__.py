@@ -32,8 +32,8 @@ from events.settings import BadSettings, Settings, load
 from events.subjects import COMMANDS, EVENTS
 
 EPILOG = """\
-Configured by the environment: DATA_DIR, SANDBOX_URL, REDIS_HOST, REDIS_PORT,
-REDIS_PASSWORD, and for a broker of yours NATS_URL with NATS_PASSWORD, which must be
+Configured by the environment: DATA_DIR, SANDBOX_URL, REDIS_URL, REDIS_HOST,
+REDIS_PORT, REDIS_PASSWORD, and for a broker of yours NATS_URL with NATS_PASSWORD, which must be
 the node's: only its user may copy streams.
 """
 

@@ -84,7 +84,7 @@ async def back_up(client: Client, settings: Settings, file: Path, progress: Prog
 
 async def _elsewhere(settings: Settings, held: set[str]) -> AsyncIterator[tuple[str, bytes]]:
     """Fetch the newest snapshots of other machines' sessions, as far as Redis has them."""
-    if settings.redis_host is None:
+    if not settings.outside_redis:
         return
     redis = open_redis(settings)
     shelf = RedisShelf(redis, settings.vault_hours)

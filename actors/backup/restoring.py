@@ -182,7 +182,7 @@ class Restore:
 
     async def _hand_out(self) -> None:
         """Give the newest snapshots to Redis, where the other nodes find them."""
-        if self._settings.redis_host is None:
+        if not self._settings.outside_redis:
             return
         newest = dict[SessionId, Path]()
         for _, path in sorted(self._folder.files()):

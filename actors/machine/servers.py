@@ -10,13 +10,13 @@ from pathlib import Path
 
 from nats.errors import Error as NatsError
 from nats.js.errors import Error as JetStreamError
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from actors.machine.part import DidNotStart, Recipe
 from actors.machine.secrets import Passwords
 from events import connection
 from events.private import write_private
+from events.redis import AWAY, ping
+from events.redis import connect as connect_redis
 from events.settings import Settings
 
 _AGAIN = 0.05
@@ -128,13 +128,12 @@ async def until_streams(settings: Settings, *streams: str) -> None:
 
 async def until_pong(settings: Settings) -> None:
     """Wait until Redis takes the password and has read its file."""
-    password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    client = Redis.from_url(settings.redis_url, password=password, socket_timeout=2)
+    client = connect_redis(settings, timeout=2)
     try:
         while True:
             try:
-                await client.execute_command("PING")
-            except (RedisError, OSError, TimeoutError):
+                await ping(client)
+            except AWAY:
                 await asyncio.sleep(_AGAIN)
             else:
                 return

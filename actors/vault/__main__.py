@@ -23,7 +23,7 @@ from events.subjects import BadToken, SessionId
 
 EPILOG = """\
 A session is written `user.bot`. Configured by the environment: DATA_DIR, VAULT_KEY,
-REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, SANDBOX_URL. Without a Redis that answers
+REDIS_URL, REDIS_HOST, REDIS_PORT, REDIS_PASSWORD, SANDBOX_URL. Without a Redis that answers
 there is only what lies on this machine's disk.
 """
 

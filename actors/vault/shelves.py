@@ -6,15 +6,14 @@ import asyncio
 import os
 import re
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, cast
 
-import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
+from events.redis import AWAY, Redis, connect
 from events.settings import Settings
 from events.subjects import BadToken, SessionId
 
@@ -101,6 +100,13 @@ class DiskShelf:
         return self._of(session) / f"{generation:08}.snapshot"
 
 
+# In one step, or a crash between the two leaves a hash that never goes.
+_PUT = """
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+"""
+
+
 class RedisShelf:
     """A hash a session, a field a generation.
 
@@ -111,16 +117,14 @@ class RedisShelf:
     name: Source = "redis"
     keep = 1  # It is memory; an older one lies on a disk.
 
-    def __init__(self, redis: aioredis.Redis, hours: float) -> None:
+    def __init__(self, redis: Redis, hours: float) -> None:
         """`redis` must not decode: snapshots are bytes."""
         self._redis, self._ttl = redis, round(hours * 3_600)
+        self._put = redis.register_script(_PUT)
 
     async def put(self, session: SessionId, generation: int, sealed: bytes) -> None:
         """See Shelf.put."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(_key(session), str(generation), sealed)
-            pipe.expire(_key(session), self._ttl)
-            await _in_redis(pipe.execute())
+        await _in_redis(self._put(keys=[_key(session)], args=[generation, sealed, self._ttl]))
 
     async def get(self, session: SessionId, generation: int) -> bytes | None:
         """See Shelf.get."""
@@ -143,30 +147,20 @@ class RedisShelf:
 
     async def sessions(self) -> list[SessionId]:
         """See Shelf.sessions."""
-
-        found: set[str] = set()
-        cursor, more = 0, True
-        while more:
-            cursor, keys = await _in_redis(self._redis.scan(cursor, "wa:vault:{*}", 1_000))
-            found |= {_decoded(key)[len("wa:vault:{") : -1] for key in keys}
-            more = cursor != 0
-        return _read_ids(list(found))
+        found = cast("AsyncIterator[bytes | str]", self._redis.scan_iter("wa:vault:{*}", 1_000))
+        return _read_ids(await _in_redis(_names_in(found)))
 
 
-def open_redis(settings: Settings) -> aioredis.Redis:
+async def _names_in(keys: AsyncIterator[bytes | str]) -> list[str]:
+    # Not by cursor: each server of a cluster has one of its own. A key may come twice.
+    return list({_decoded(key)[len("wa:vault:{") : -1] async for key in keys})
+
+
+def open_redis(settings: Settings) -> Redis:
     """Open a pool of the vault's own: it carries megabytes and no text."""
-    secret = settings.redis_password
-    return aioredis.Redis(
-        host=settings.redis_host or "127.0.0.1",
-        port=settings.redis_port,
-        password=secret.get_secret_value() if secret else None,
-        socket_timeout=30,
-        socket_connect_timeout=2,
-        health_check_interval=15,
-        # A connection that had died meanwhile is opened anew; a Redis that is away is said at
-        # once, and the disk has the snapshot.
-        retry=Retry(NoBackoff(), 1),
-    )
+    # A connection that had died meanwhile is opened anew; a Redis that is away is said at
+    # once, and the disk has the snapshot.
+    return connect(settings, decode=False, timeout=30, retry=Retry(NoBackoff(), 1))
 
 
 def _decoded(key: bytes | str) -> str:
@@ -190,7 +184,7 @@ def _read_ids(names: list[str]) -> list[SessionId]:
 async def _in_redis(work: Awaitable[T]) -> T:
     try:
         return await work
-    except (RedisError, OSError) as error:
+    except AWAY as error:
         raise ShelfAway(f"Redis: {error}") from error
 
 

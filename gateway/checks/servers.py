@@ -31,15 +31,19 @@ _AWAY = (BrokerAway, nats_errors.Error, OSError, TimeoutError)
 
 async def redis(look: Look) -> Finding:
     """Ping Redis, and tell who counts requests: without it, RATE_LIMIT_FALLBACK decides."""
-    metrics: Json = {"rateLimits": look.parts.quotas.keeper}
+    address = look.parts.settings.redis
+    metrics: Json = {"kind": address.kind, "rateLimits": look.parts.quotas.keeper}
     try:
         took = await look.parts.reads.ping()
-    except ReadModelsAway:
+    except ReadModelsAway as away:
         mend = (
-            "redis-server is not answering at its address: start it, or set REDIS_HOST, "
-            "REDIS_PORT and REDIS_PASSWORD to one that runs. Nothing is lost meanwhile."
+            "redis-server is not answering at its address: start it, or set REDIS_URL, or "
+            "REDIS_HOST, REDIS_PORT and REDIS_PASSWORD, to one that runs. Nothing is lost "
+            "meanwhile."
         )
-        return Finding(False, "Redis does not answer", metrics, mend)
+        which = away.part or address.service
+        said = f"Redis does not answer: {which}" if which else "Redis does not answer"
+        return Finding(False, said, metrics, mend)
     return Finding(True, "Redis answers", metrics | {"latency": milliseconds(took)})
 
 

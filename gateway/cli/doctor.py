@@ -118,11 +118,11 @@ def nats_server(settings: Settings) -> Finding:
 
 def redis_server(settings: Settings) -> Finding:
     """Check that there is a redis-server, or a Redis elsewhere."""
-    if settings.redis_host:
-        return Finding("ok", f"Redis: yours, at {settings.redis_host}:{settings.redis_port}")
+    if settings.outside_redis:
+        return Finding("ok", f"Redis: yours, at {settings.redis}")
     version = _told(["redis-server", "--version"])
     if version is None:
-        mend = "apt-get install redis-server, or set REDIS_HOST"
+        mend = "apt-get install redis-server, or set REDIS_URL"
         return Finding("missing", "redis-server is not installed", mend)
     return Finding("ok", version.split(" sha=")[0])
 

@@ -14,13 +14,14 @@ from typing import Annotated
 import structlog
 import typer
 from pydantic import JsonValue
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
+from events.redis import AWAY
+from events.redis import connect as connect_redis
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
 from gateway.cli import programs, tenants
@@ -305,7 +306,6 @@ def rebuild() -> None:
 
 
 async def _rebuild() -> None:
-    from projections import models
     from projections import rebuild as rebuilding
 
     settings = broker_and_redis()
@@ -313,7 +313,7 @@ async def _rebuild() -> None:
         client = await connect(settings, "ops", name="wa-rebuild", patience=5)
     except NoBroker as error:
         raise CannotDo(f"{error}. Is the service running? Else set NATS_URL") from None
-    redis = models.connect(settings)
+    redis = connect_redis(settings)
     bar = Progress(
         TextColumn("rebuild"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
     )
@@ -328,7 +328,7 @@ async def _rebuild() -> None:
             )
     except rebuilding.RebuildFailed as error:
         raise CannotDo(f"{error}; the read models are as they were") from None
-    except RedisError as error:
+    except AWAY as error:
         raise CannotDo(f"Redis: {error}; the read models are as they were") from None
     except LogError as error:
         raise CannotDo(f"the log: {error}; the read models are as they were") from None

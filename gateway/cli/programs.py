@@ -21,6 +21,8 @@ def run(module: str, arguments: list[str], *, broker_as: Role | None = None) -> 
     except CannotDo:
         pass  # Nothing runs: what lies on the disk can be looked at all the same.
     else:
+        url = settings.redis_url
+        environment["REDIS_URL"] = url.get_secret_value() if url else ""
         environment["REDIS_HOST"] = settings.redis_host or ""
         environment["REDIS_PORT"] = str(settings.redis_port)
         environment["SANDBOX_URL"] = settings.sandbox_url or ""

@@ -157,7 +157,9 @@ def _addressed(settings: Settings, note: Json, role: Role = "ops") -> Settings:
         password = passwords.get(role) if isinstance(passwords, dict) else None
         if isinstance(password, str):
             more["nats_password"] = SecretStr(password)
-    if settings.redis_host is None and _text(note, "redis_host"):
+    if not settings.outside_redis and (_text(note, "redis_url") or _text(note, "redis_host")):
+        url = _text(note, "redis_url")
+        more["redis_url"] = SecretStr(url) if url else None
         more["redis_host"] = _text(note, "redis_host")
         more["redis_port"] = note.get("redis_port")
         password = _text(note, "redis_password")

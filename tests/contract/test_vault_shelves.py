@@ -9,19 +9,28 @@ from pathlib import Path
 import pytest
 import redis.asyncio as aioredis
 
-from actors.vault.shelves import DiskShelf, RedisShelf, Shelf, ShelfAway
+from actors.vault.shelves import DiskShelf, RedisShelf, Shelf, ShelfAway, open_redis
+from events.settings import Settings
 from events.subjects import SessionId
-from tests.services import RedisServer
+from tests.services import RedisCluster, RedisServer
 
 ANN, ANNA = SessionId("ann", "bot"), SessionId("ann", "bot2")
 
 
-@pytest.fixture(params=["disk", pytest.param("redis", marks=pytest.mark.services)])
+@pytest.fixture(
+    params=["disk", *(pytest.param(n, marks=pytest.mark.services) for n in ("redis", "cluster"))]
+)
 async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
     if request.param == "disk":
         yield DiskShelf(tmp_path / "vault", keep=3)
         return
-    redis = aioredis.Redis(port=request.getfixturevalue("redis_port"))
+    if request.param == "redis":
+        url = f"redis://127.0.0.1:{request.getfixturevalue('redis_port')}"
+    else:
+        cluster: RedisCluster = request.getfixturevalue("shared_redis_cluster")
+        cluster.clear()
+        url = cluster.url
+    redis = open_redis(Settings.model_validate({"redis_url": url}))
     yield RedisShelf(redis, hours=24)
     await redis.aclose()
 

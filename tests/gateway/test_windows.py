@@ -9,18 +9,19 @@ import pytest
 from limits.aio.storage import RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
+from events.redis import connect
 from events.settings import Settings
 from gateway.windows import PREFIX, LocalWindows, SharedWindows, Window, Windows, WindowsAway
-from projections.read import connect
-from tests.services import RedisServer
+from tests.services import RedisCluster, RedisServer
 
 MINUTE = Window("messages", 60, 60)
 BURST = Window("messages-burst", 10, 60)
 SHORT = Window("short", 1, 1)
 
 
-def settings_of(port: int) -> Settings:
-    return Settings.model_validate({"redis_host": "127.0.0.1", "redis_port": port})
+def settings_of(redis: int | str) -> Settings:
+    url = redis if isinstance(redis, str) else f"redis://127.0.0.1:{redis}"
+    return Settings.model_validate({"redis_url": url})
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +30,14 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.windows.DEADLINE", 30.0)
 
 
-@pytest.fixture(params=["redis", "memory"])
+@pytest.fixture(params=["redis", "cluster", "memory"])
 async def windows(request: pytest.FixtureRequest) -> AsyncIterator[Windows]:
     if request.param == "redis":
         made: Windows = SharedWindows(settings_of(request.getfixturevalue("redis_port")))
+    elif request.param == "cluster":
+        cluster: RedisCluster = request.getfixturevalue("shared_redis_cluster")
+        cluster.clear()
+        made = SharedWindows(settings_of(cluster.url))
     else:
         made = LocalWindows()
     yield made
@@ -90,8 +95,8 @@ async def test_a_place_is_free_again_when_it_leaves_the_window(windows: Windows)
     assert again.levels[0].taken == 1
 
 
-async def test_two_gateways_share_a_window_in_redis(redis_port: int) -> None:
-    one, two = SharedWindows(settings_of(redis_port)), SharedWindows(settings_of(redis_port))
+async def test_two_gateways_share_a_window_in_redis(redis_url: str) -> None:
+    one, two = SharedWindows(settings_of(redis_url)), SharedWindows(settings_of(redis_url))
 
     verdicts = await asyncio.gather(
         *(each.take("ann", [MINUTE, BURST]) for _ in range(25) for each in (one, two))

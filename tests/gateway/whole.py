@@ -11,11 +11,11 @@ from pathlib import Path
 from actors.node import Node
 from events.connection import connect
 from events.log import JetStreamLog
+from events.redis import connect as connect_redis
 from events.settings import Settings
 from events.streams import declare
 from events.subjects import SessionId
 from gateway.tasks import end
-from projections import models
 from projections.projector import Projector
 from projections.qr import QrCodes
 from tests.fakes.browser import FakeLauncher
@@ -53,7 +53,7 @@ async def whole(
     )
     client = await connect(settings, "node", name="test", patience=30)
     await declare(client.jetstream(), settings)
-    redis = models.connect(settings)
+    redis = connect_redis(settings)
     launcher = FakeLauncher()
     node = Node(settings, launcher)
     node.start()

@@ -53,9 +53,9 @@ async def test_nothing_is_lost_or_doubled_through_restarts_and_kills_of_redis(
         assert await here.everything() == answers
 
 
-async def test_two_projectors_at_once_do_no_harm(nats_url: str, redis_port: int) -> None:
+async def test_two_projectors_at_once_do_no_harm(nats_url: str, redis_url: str) -> None:
     """They fold the same events; the guard in Redis lets each through once."""
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         authors = [here.author("u", f"b{n}", seed=n) for n in range(5)]
 
         async with here.projecting(2):
@@ -93,10 +93,10 @@ async def test_a_second_that_redis_lost_is_noticed_and_read_again(
 
 
 async def test_a_flush_while_running_is_noticed_and_all_is_made_anew(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
     """No event comes after the flush: the projector must look by itself."""
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         authors = [here.author("u", f"b{n}", seed=n) for n in range(3)]
         async with here.projecting():
             await _all(author.wander(60) for author in authors)
@@ -110,10 +110,10 @@ async def test_a_flush_while_running_is_noticed_and_all_is_made_anew(
 
 
 async def test_events_that_come_right_after_a_flush_do_not_hide_the_older_ones(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
     """A message 51 after a flush is a gap, not the first message of a family."""
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()

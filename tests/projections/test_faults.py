@@ -24,9 +24,9 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_poison_message_stops_messages_with_its_lag_and_not_the_sessions(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         await author.live()
         await author.receive("in-1")
@@ -52,9 +52,9 @@ async def test_a_poison_message_stops_messages_with_its_lag_and_not_the_sessions
 
 
 async def test_an_unknown_session_event_stops_both_because_messages_need_their_session(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author, other = here.author(), here.author("bob", "shop")
         await author.live()
         poison = await _append_raw(
@@ -74,9 +74,9 @@ async def test_an_unknown_session_event_stops_both_because_messages_need_their_s
 
 
 async def test_an_event_that_cannot_follow_stops_the_projection(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         await author.live()
         await author.forge(e.Registered(user="ada", bot="shop"), version=8)
@@ -89,9 +89,9 @@ async def test_an_event_that_cannot_follow_stops_the_projection(
 
 @pytest.mark.parametrize("family", ["session", "message"])
 async def test_a_hole_that_the_log_cannot_explain_stops_the_projection(
-    nats_url: str, redis_port: int, family: str
+    nats_url: str, redis_url: str, family: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         await author.live()
         await author.receive("in-1")
@@ -107,8 +107,8 @@ async def test_a_hole_that_the_log_cannot_explain_stops_the_projection(
         assert "missing" in (stopped.stopped or "") or "does not follow" in (stopped.stopped or "")
 
 
-async def test_a_version_written_twice_is_not_swallowed(nats_url: str, redis_port: int) -> None:
-    async with world(nats_url, redis_port) as here:
+async def test_a_version_written_twice_is_not_swallowed(nats_url: str, redis_url: str) -> None:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         await author.live()
         await author.receive("in-1")
@@ -119,9 +119,9 @@ async def test_a_version_written_twice_is_not_swallowed(nats_url: str, redis_por
 
 
 async def test_a_row_that_vanished_is_healed_with_its_messages(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -129,7 +129,7 @@ async def test_a_row_that_vanished_is_healed_with_its_messages(
             await author.receive("in-1")
             await here.caught_up()
 
-            for key in await here.redis.keys("wa:v1:{ada.shop}*"):
+            async for key in here.redis.scan_iter("wa:v1:{ada.shop}*"):
                 await here.redis.delete(key)
             await author.session(e.ProfileSaved(generation=1, bytes=1, totals=author.totals()))
             await here.caught_up()
@@ -138,9 +138,9 @@ async def test_a_row_that_vanished_is_healed_with_its_messages(
 
 
 async def test_a_first_message_is_believed_only_if_the_log_begins_there(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -163,9 +163,9 @@ async def test_a_first_message_is_believed_only_if_the_log_begins_there(
 
 
 async def test_messages_that_expired_begin_at_their_first_version_and_totals_do_not_shrink(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -190,9 +190,9 @@ async def test_messages_that_expired_begin_at_their_first_version_and_totals_do_
 
 
 async def test_messages_that_expired_while_the_projector_was_away_are_no_hole(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         await author.live()
         async with here.projecting():
@@ -214,9 +214,9 @@ async def test_messages_that_expired_while_the_projector_was_away_are_no_hole(
 
 
 async def test_removed_leaves_a_tombstone_and_the_versions_go_on(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -225,7 +225,7 @@ async def test_removed_leaves_a_tombstone_and_the_versions_go_on(
             await author.session(e.Removed())
             await here.caught_up()
 
-            keys = await here.redis.keys("wa:*{ada.shop}*")
+            keys = [key async for key in here.redis.scan_iter("wa:*{ada.shop}*")]
             held = await here.redis.hgetall("wa:v1:{ada.shop}")
             assert keys == ["wa:v1:{ada.shop}"]
             assert held.keys() == {"version", "position", "state", "born"}
@@ -293,8 +293,8 @@ async def test_a_transaction_that_redis_kept_half_of_counts_nothing_twice(
         await here.agrees_with(author)
 
 
-async def test_a_log_that_was_replaced_is_projected_anew(nats_url: str, redis_port: int) -> None:
-    async with world(nats_url, redis_port) as here:
+async def test_a_log_that_was_replaced_is_projected_anew(nats_url: str, redis_url: str) -> None:
+    async with world(nats_url, redis_url) as here:
         js = here.client.jetstream()
         before = here.author("ada", "old")
         async with here.projecting():
@@ -316,9 +316,9 @@ async def test_a_log_that_was_replaced_is_projected_anew(nats_url: str, redis_po
 
 
 async def test_a_rebuild_beside_a_running_projector_loses_nothing_and_hides_nothing(
-    nats_url: str, redis_port: int
+    nats_url: str, redis_url: str
 ) -> None:
-    async with world(nats_url, redis_port) as here:
+    async with world(nats_url, redis_url) as here:
         authors = [here.author("u", f"b{n}", seed=n) for n in range(4)]
         for author in authors:
             await author.live()
@@ -341,13 +341,14 @@ async def test_a_rebuild_beside_a_running_projector_loses_nothing_and_hides_noth
             assert all(at <= of for at, of in told)
             for author in authors:
                 await here.agrees_with(author)
-            left = [key for key in await here.redis.keys("wa:v*") if not key.startswith("wa:v2:")]
+            found = here.redis.scan_iter("wa:v*")
+            left = [key async for key in found if not key.startswith("wa:v2:")]
             assert left == []
             assert await here.redis.get("wa:current") == "2"
 
 
-async def test_a_projector_follows_the_generation_in_use(nats_url: str, redis_port: int) -> None:
-    async with world(nats_url, redis_port) as here:
+async def test_a_projector_follows_the_generation_in_use(nats_url: str, redis_url: str) -> None:
+    async with world(nats_url, redis_url) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -362,8 +363,8 @@ async def test_a_projector_follows_the_generation_in_use(nats_url: str, redis_po
             assert await here.redis.exists("wa:v1:{ada.shop}")
 
 
-async def test_a_rebuild_leaves_alone_what_is_not_its_own(nats_url: str, redis_port: int) -> None:
-    async with world(nats_url, redis_port) as here:
+async def test_a_rebuild_leaves_alone_what_is_not_its_own(nats_url: str, redis_url: str) -> None:
+    async with world(nats_url, redis_url) as here:
         await here.redis.set("wa:vault:ada.shop:1", "a snapshot")
         await here.redis.set("wa:v0:left:behind", "by a crash")
 

@@ -22,8 +22,8 @@ from tests.services import RedisServer
 
 
 @pytest.fixture
-async def here(nats_url: str, redis_port: int) -> AsyncIterator[World]:
-    async with world(nats_url, redis_port) as made:
+async def here(nats_url: str, redis_url: str) -> AsyncIterator[World]:
+    async with world(nats_url, redis_url) as made:
         yield made
 
 
@@ -262,12 +262,13 @@ async def test_history_is_bounded(here: World, monkeypatch: pytest.MonkeyPatch) 
 
     names = [each.wa_id for each in await here.read.history(author.id, 100)]
     assert names == ["in-7", "in-6", "in-5"]
-    assert len(await here.redis.keys("wa:v1:{ada.shop}:m:*")) == 3
+    found = here.redis.scan_iter("wa:v1:{ada.shop}:m:*")
+    assert len([key async for key in found]) == 3
     assert (await here.read.sessions())[0].totals.received == 8
 
 
-async def test_messages_expire_from_history_as_from_the_log(nats_url: str, redis_port: int) -> None:
-    async with world(nats_url, redis_port, message_days=1.5 / 86_400) as here:
+async def test_messages_expire_from_history_as_from_the_log(nats_url: str, redis_url: str) -> None:
+    async with world(nats_url, redis_url, message_days=1.5 / 86_400) as here:
         author = here.author()
         async with here.projecting():
             await author.live()
@@ -350,7 +351,7 @@ async def test_what_is_no_code_is_not_written(here: World) -> None:
             return await here.read.qr(SessionId("ada", "good")) is not None
 
         await eventually(there)
-        assert await here.redis.keys("wa:qr:*") == ["wa:qr:{ada.good}"]
+        assert [key async for key in here.redis.scan_iter("wa:qr:*")] == ["wa:qr:{ada.good}"]
 
 
 async def test_a_redis_that_is_gone_or_silent_is_told_within_the_deadline(

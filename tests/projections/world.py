@@ -19,11 +19,11 @@ from events import session as rules
 from events import session_events as e
 from events.envelope import Payload
 from events.log import Guard, JetStreamLog
+from events.redis import Redis, connect
 from events.session import Session, State
 from events.session_events import Totals
 from events.settings import Settings
 from events.subjects import SessionId
-from projections import models
 from projections.cancelling import cancel
 from projections.projector import Projector
 from projections.qr import QrCodes
@@ -186,7 +186,7 @@ class World:
 
     client: Client
     log: JetStreamLog
-    redis: models.Redis
+    redis: Redis
     settings: Settings
     read: RedisReadModels
     born: str = "first"
@@ -267,15 +267,18 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(nats_url: str | list[str], redis_port: int, **knobs: Any) -> AsyncIterator[World]:
-    """Connect to both and declare the streams."""
-    settings = Settings(redis_host="127.0.0.1", redis_port=redis_port, **knobs)
+async def world(
+    nats_url: str | list[str], redis_at: str | int, **knobs: Any
+) -> AsyncIterator[World]:
+    """Connect to both and declare the streams; Redis is at a port, or a URL."""
+    url = redis_at if isinstance(redis_at, str) else f"redis://127.0.0.1:{redis_at}"
+    settings = Settings.model_validate({"redis_url": url, **knobs})
     client = await nats.connect(nats_url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     js = client.jetstream()
     await streams.declare(js, settings)
     log = JetStreamLog(js)
-    redis = models.connect(settings)
-    read = RedisReadModels(models.connect(settings), log)
+    redis = connect(settings)
+    read = RedisReadModels(connect(settings), log)
     try:
         yield World(client, log, redis, settings, read)
     finally:

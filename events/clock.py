@@ -37,7 +37,7 @@ class SystemClock:
         return utc_now()
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return stopwatch()
 
     def after(self, delay: float, call: Callable[[], None]) -> Cancel:
         handle: list[asyncio.TimerHandle] = []
@@ -65,6 +65,11 @@ class SystemClock:
 def utc_now() -> datetime:
     """Return the time of day, for parts that own no timers."""
     return datetime.now(UTC)
+
+
+def stopwatch() -> float:
+    """Return seconds that never run backwards, for parts that own no timers."""
+    return time.monotonic()
 
 
 def pause(seconds: float) -> None:

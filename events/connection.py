@@ -21,6 +21,10 @@ class NoBroker(Exception):
     """NATS cannot be reached, or refuses this role. Says where and what to do."""
 
 
+class BrokerAway(Exception):
+    """NATS is not there, or does not answer in time."""
+
+
 class Connection(Client):
     """A connection that tells when it is there again after it was lost."""
 

@@ -233,6 +233,13 @@ class Settings(BaseSettings):
         128, ge=0, description="Largest profile that is saved, without its caches; 0: no snapshots."
     )
 
+    # several of a kind
+    projector_lease: float = Field(
+        5,
+        ge=1,
+        description="How long a projector may be silent before another one takes over.",
+    )
+
     # health
     health_interval: float = Field(15, gt=0, description="Between looks at the health of all.")
     health_timeout: float = Field(2, gt=0, description="Until a health check has failed.")

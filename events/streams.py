@@ -22,6 +22,11 @@ MAX_CONSUMERS = 100_000
 MAX_BYTES = 1_000_000
 """Largest event or command: a message of 64k characters in UTF-8, with room."""
 
+BUCKETS = (
+    *(subjects.LEASES, subjects.TURNS),
+    *(subjects.KEYS, subjects.IDEMPOTENCY, subjects.HOOKS),
+)
+
 NO_PEERS = frozenset({10005, 10074})
 """A cluster without room for so many copies; a server that is in no cluster at all."""
 
@@ -88,7 +93,7 @@ async def declare(js: JetStreamContext, settings: Settings) -> None:
     try:
         for config in configs(settings):
             await _stream(js, config)
-        for bucket in (subjects.LEASES, subjects.KEYS, subjects.IDEMPOTENCY, subjects.HOOKS):
+        for bucket in BUCKETS:
             await _bucket(js, bucket, settings)
         await _media(js, settings)
     except js_errors.APIError as error:

@@ -18,6 +18,7 @@ LEASES = "wa_lease"
 KEYS = "wa_keys"
 IDEMPOTENCY = "wa_idem"
 HOOKS = "wa_hooks"
+TURNS = "wa_turns"
 MEDIA = "wa_media"
 
 TOKEN_RULE = "1 to 64 characters of A-Z, a-z, 0-9, _ and -"

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from events import subjects
-from events.connection import Connection, NoBroker, connect
+from events.connection import BrokerAway, Connection, NoBroker, connect
 from events.envelope import Envelope
 from events.log import Guard, JetStreamLog, LogAway, LogError, Stored
 from events.settings import Settings
@@ -21,10 +21,6 @@ from events.settings import Settings
 log = structlog.get_logger()
 
 Attach = Callable[[Client], Awaitable[None]]
-
-
-class BrokerAway(Exception):
-    """NATS is not there, or does not answer in time."""
 
 
 class Broker:

@@ -20,6 +20,7 @@ from events.settings import BadSettings, Settings, load
 from projections.cancelling import cancel
 from projections.projector import Projector
 from projections.qr import QrCodes
+from projections.turn import in_turn, lease_of
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ def main() -> int:
         prog="python -m projections",
         description="Project the events of the log into the read models in Redis.",
         epilog="Configured by the environment: NATS_URL, NATS_PASSWORD, REDIS_URL, REDIS_HOST, "
-        "REDIS_PORT, REDIS_PASSWORD, MESSAGE_DAYS, LOG_LEVEL, LOG_JSON.",
+        "REDIS_PORT, REDIS_PASSWORD, PROJECTOR_LEASE, MESSAGE_DAYS, LOG_LEVEL, LOG_JSON.",
     )
     parser.parse_args()
     try:
@@ -72,16 +73,14 @@ async def serve(settings: Settings) -> int:
         settings,
         identity=lambda: identity(js),
     )
-    work = {
-        asyncio.create_task(projector.run()),
-        asyncio.create_task(QrCodes(client, redis).run()),
-    }
+    codes = QrCodes(client, redis)
+    work = {asyncio.create_task(in_turn(lease_of(js, settings), projector.run, codes.run))}
     until = asyncio.create_task(ended.wait())
     log.info("projections.started")
     try:
         done, _ = await asyncio.wait({*work, until}, return_when=asyncio.FIRST_COMPLETED)
         for task in done & work:
-            task.result()  # Neither ends by itself: this raises what ended it.
+            task.result()  # It does not end by itself: this raises what ended it.
     finally:
         await cancel(until, *work)
         ended.set()

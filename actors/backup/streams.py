@@ -39,7 +39,7 @@ COPIED = (
 )
 """The streams of a backup, in the order in which they are copied."""
 
-LEFT_OUT = (f"KV_{subjects.LEASES}",)
+LEFT_OUT = (f"KV_{subjects.LEASES}", f"KV_{subjects.TURNS}")
 """Who owns what right now is not true any more when it is brought back."""
 
 CHUNK = 128 * 1_024

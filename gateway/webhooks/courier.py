@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from events.clock import utc_now
+from events.lease import Lease
 from events.log import Hole, LogAway
 from gateway.broker import BrokerAway
 from gateway.webhooks.caller import Caller, NotTaken, Taken
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lane import Lane, Patience, Waiting
-from gateway.webhooks.lease import Lease
 from gateway.webhooks.letters import Letter, Letters
 from gateway.webhooks.past import Due, Past
 from gateway.webhooks.record import Record

@@ -15,6 +15,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from events.backoff import Backoff
+from events.lease import Lease
 from events.log import Hole, LogAway
 from events.settings import Settings
 from events.subjects import SessionId
@@ -24,7 +25,6 @@ from gateway.webhooks.caller import Caller
 from gateway.webhooks.courier import Courier, Route
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lane import Lane, Patience, Waiting
-from gateway.webhooks.lease import Lease
 from gateway.webhooks.letters import Letters
 from gateway.webhooks.past import Past
 from gateway.webhooks.progress import Totals

@@ -15,9 +15,9 @@ from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
+from events.bucket import AWAY
 from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
-from gateway.webhooks.bucket import AWAY
 
 PAUSE = 0.5
 

@@ -11,13 +11,13 @@ from datetime import datetime
 from nats.js import errors as js_errors
 
 from events import subjects
+from events.bucket import AWAY
 from events.clock import utc_now
 from events.log import LogAway, Stored
 from events.subjects import SessionId
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.frames import Away, Told
-from gateway.webhooks.bucket import AWAY
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lane import Waiting
 

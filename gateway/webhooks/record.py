@@ -6,12 +6,13 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from events.bucket import Moved
 from events.clock import utc_now
 from events.envelope import new_id
 from events.subjects import SessionId
 from gateway.broker import BrokerAway
 from gateway.frames import Away
-from gateway.webhooks.bucket import Bucket, Moved
+from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lane import Lane
 from gateway.webhooks.past import Due, Past

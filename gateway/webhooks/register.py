@@ -8,13 +8,14 @@ import structlog
 from pydantic import ValidationError
 
 from events import subjects
+from events.bucket import Entry, Moved
 from events.clock import utc_now
 from events.envelope import new_id
 from events.log import LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.problems import Problem
 from gateway.webhooks import signing
-from gateway.webhooks.bucket import Bucket, Entry, Moved
+from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.cipher import Cipher, Sealed
 from gateway.webhooks.endpoint import Endpoint, Name
 from gateway.webhooks.progress import Progress, key_of

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from events.lease import Lease
 from events.settings import Settings
 from gateway.addresses import Guarded, Reachable
 from gateway.broker import Broker, BrokerAway
@@ -21,7 +22,6 @@ from gateway.webhooks.caller import Caller, Count
 from gateway.webhooks.cipher import Cipher
 from gateway.webhooks.delivery import Delivery
 from gateway.webhooks.endpoint import Endpoint
-from gateway.webhooks.lease import Lease
 from gateway.webhooks.letters import Letters
 from gateway.webhooks.past import Past
 from gateway.webhooks.progress import Progress, key_of
@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 LOOK = 1.0
 """Seconds between looks whether endpoints changed; what changes here is seen at once."""
+
+LEASE = "lease"
+"""The key of who posts, in the bucket of the webhooks."""
 
 FAREWELL = 2.0
 """Seconds to record the end and to give the lease up."""
@@ -91,7 +94,7 @@ class Webhooks:
         self.register = Register(broker, self._bucket, cipher, settings.webhooks_per_user)
         self.redrive = Redrive(broker, self.letters, self._replies, self.caller)
         # Twice what a try takes, and time to renew: see Lease.safe_for.
-        self._lease = Lease(self._bucket, 2 * (settings.webhook_timeout + 1))
+        self._lease = Lease(self._bucket, LEASE, 2 * (settings.webhook_timeout + 1))
         self._running: dict[str, _Running] = {}
         self._look = asyncio.Event()
 

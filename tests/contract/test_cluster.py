@@ -20,15 +20,14 @@ from events.envelope import Envelope
 from events.log import Guard, Hole, JetStreamLog, LogAway, Stored, Unknown
 from events.media import JetStreamMedia, outgoing
 from events.settings import Settings
-from events.streams import TooFewServers, declare
+from events.streams import BUCKETS, TooFewServers, declare
 from events.subjects import SessionId
 from tests.services import NatsCluster, NatsServer, nats_cluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OURS = (
     *(subjects.EVENTS, subjects.COMMANDS, subjects.DEAD, f"OBJ_{subjects.MEDIA}"),
-    *(f"KV_{subjects.LEASES}", f"KV_{subjects.KEYS}"),
-    *(f"KV_{subjects.IDEMPOTENCY}", f"KV_{subjects.HOOKS}"),
+    *(f"KV_{bucket}" for bucket in BUCKETS),
 )
 SESSION = SessionId("ada", "shop")
 PICTURE = b"a picture" * 1_000

@@ -26,6 +26,7 @@ from events import connection, streams, subjects
 from events.log import JetStreamLog
 from events.settings import Role, Settings
 from gateway import tenants
+from projections import turn
 from tests import services
 
 pytestmark = pytest.mark.services
@@ -257,6 +258,30 @@ async def test_the_gateway_keeps_its_buckets(node: Client, connect: Connect) -> 
         ]
         assert (await keys.get("b")).value == b"2"
         await watcher.stop()
+
+
+async def test_the_projector_takes_its_turn(node: Client, connect: Connect) -> None:
+    js = (await connect("projector")).jetstream()
+    one, two = (turn.lease_of(js, Settings(node=name, projector_lease=8)) for name in "ab")
+
+    await asyncio.wait_for(one.acquire(), 10)
+    waiting = asyncio.create_task(two.acquire())
+    await one.release()
+    await asyncio.wait_for(waiting, 30)
+
+    assert (one.remaining < 0, two.remaining > 0) == (True, True)
+    assert await stored(node, f"KV_{subjects.TURNS}") == 3
+
+
+@pytest.mark.parametrize("role", ["gateway", "ops", "service", "acme"])
+async def test_nobody_else_takes_the_turn_of_a_projector(
+    node: Client, connect: Connect, role: str
+) -> None:
+    js = (await connect(role)).jetstream()
+
+    await refused(js.publish(f"$KV.{subjects.TURNS}.{turn.LEASE}", b"mine"))
+
+    assert await stored(node, f"KV_{subjects.TURNS}") == 0
 
 
 async def test_the_gateway_asks_the_owner_and_is_told_when_there_is_none(

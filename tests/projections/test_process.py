@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
+
+import pytest
 
 from tests.projections.world import world
 from tests.services import NatsServer
@@ -15,8 +20,9 @@ from tests.services import NatsServer
 ROOT = Path(__file__).parent.parent.parent
 
 
-def _start(nats_url: str, redis_port: int, tmp_path: Path) -> subprocess.Popen[bytes]:
+def _start(nats_url: str, redis_port: int, tmp_path: Path, **more: str) -> subprocess.Popen[bytes]:
     known = {"NATS_URL": nats_url, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(redis_port)}
+    known |= more
     return subprocess.Popen(
         [sys.executable, "-m", "projections"],
         cwd=tmp_path,
@@ -82,6 +88,110 @@ async def test_it_outlives_a_restart_of_the_broker(
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.communicate, None, 15)
     assert process.returncode == 0
+
+
+class Standing:
+    """A projector among several: a process, and what it says of its turn."""
+
+    def __init__(self, name: str, nats_url: str, redis_port: int, home: Path) -> None:
+        # Longer than a machine that is busy holds anybody up, shorter than anybody waits.
+        more = {"NODE": name, "PROJECTOR_LEASE": "4"}
+        self.process = _start(nats_url, redis_port, home, **more)
+        self._reading = asyncio.create_task(asyncio.to_thread(self._read))
+        self._said: list[str] = []
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._said.append(json.loads(line)["event"])
+
+    async def says(self, event: str, times: int = 1) -> None:
+        async with asyncio.timeout(60):
+            while self._said.count(event) < times:
+                await asyncio.sleep(0.02)
+
+    def said(self, event: str) -> int:
+        return self._said.count(event)
+
+    async def end(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        await self._reading
+        self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def _two(
+    nats_url: str, redis_port: int, home: Path
+) -> AsyncIterator[tuple[Standing, Standing]]:
+    """Start two projectors; the first one is at work."""
+    first = Standing("one", nats_url, redis_port, home)
+    try:
+        await first.says("projections.at_work")
+        second = Standing("two", nats_url, redis_port, home)
+        try:
+            await second.says("projections.started")
+            yield first, second
+        finally:
+            await second.end()
+    finally:
+        await first.end()
+
+
+async def test_of_two_one_is_at_work_and_the_other_takes_over_when_it_is_killed(
+    nats_url: str, redis_port: int, tmp_path: Path
+) -> None:
+    async with world(nats_url, redis_port) as here, _two(nats_url, redis_port, tmp_path) as both:
+        first, second = both
+        author = here.author()
+        await author.wander(60)
+        await here.caught_up()
+        assert second.said("projections.at_work") == 0
+
+        first.process.kill()
+        await author.wander(60)
+        await second.says("projections.at_work")
+
+        await here.caught_up()
+        await here.agrees_with(author)
+
+
+async def test_one_that_ends_hands_its_turn_over_at_once(
+    nats_url: str, redis_port: int, tmp_path: Path
+) -> None:
+    async with world(nats_url, redis_port) as here, _two(nats_url, redis_port, tmp_path) as both:
+        first, second = both
+        author = here.author()
+        await author.live()
+
+        first.process.send_signal(signal.SIGTERM)
+        await second.says("projections.at_work")
+
+        await here.caught_up()
+        await here.agrees_with(author)
+        assert first.said("lease.lost") == 0
+
+
+@pytest.mark.long
+async def test_one_that_froze_and_wakes_harms_nothing_and_waits_for_its_turn(
+    nats_url: str, redis_port: int, tmp_path: Path
+) -> None:
+    async with world(nats_url, redis_port) as here, _two(nats_url, redis_port, tmp_path) as both:
+        first, second = both
+        author = here.author()
+        writing = asyncio.create_task(author.wander(200))
+
+        first.process.send_signal(signal.SIGSTOP)
+        await second.says("projections.at_work")
+        await writing
+        await here.caught_up()
+        first.process.send_signal(signal.SIGCONT)
+        await first.says("projections.waiting_for_turn")
+
+        await author.wander(40)
+        await here.caught_up()
+        await here.agrees_with(author)
+        assert (first.said("projections.at_work"), second.said("lease.lost")) == (1, 0)
 
 
 def test_it_tells_how_it_is_configured_and_what_is_wrong(tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ class Gateway:
         assert self.process is not None
         assert self.process.stdout is not None
         async for line in self.process.stdout:
-            if b"webhooks.lease_taken" in line:
+            if b"lease.taken" in line:
                 self.posts.set()
-            if b"webhooks.lease_lost" in line:
+            if b"lease.lost" in line:
                 self.lost.set()
 
     def tell(self, number: int) -> None:

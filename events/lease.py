@@ -1,35 +1,48 @@
-"""Which of several gateways posts: whoever holds the lease.
+"""Which of several processes does what one at a time may do: whoever holds the lease.
 
-The lease keeps the peace, and each endpoint's progress is written only on what was
-read, so that one who lost the lease without noticing cannot move it. No clocks are
-compared: who waits takes the lease when its entry has not changed for as long as it
+The lease keeps the peace and nothing more: one who lost it without noticing, frozen
+perhaps, must be harmless by other means, such as writing only on what was read. No clocks
+are compared: who waits takes the lease when its entry has not changed for as long as it
 lasts, by the stopwatch of who waits; who holds it counts from before its last renewal.
+A session's ownership is another matter, see actors/: there the log itself is the fence.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable
 
 import structlog
 
+from events.bucket import Bucket, Moved
+from events.clock import stopwatch
+from events.connection import BrokerAway
 from events.envelope import new_id
-from gateway.broker import BrokerAway
-from gateway.webhooks.bucket import Bucket, Moved
 
 log = structlog.get_logger()
 
-KEY = "lease"
 FREE = b"free"
 
 
 class Lease:
     """One process's claim to the lease. `seconds`: how long it lasts without being renewed."""
 
-    def __init__(self, bucket: Bucket, seconds: float) -> None:
-        self._bucket = bucket
-        self._seconds = seconds
-        self._me = new_id().encode()
+    def __init__(
+        self,
+        bucket: Bucket,
+        key: str,
+        seconds: float,
+        holder: str | None = None,
+        now: Callable[[], float] = stopwatch,
+    ) -> None:
+        """`holder` names who comes back after a crash and need not wait for itself.
+
+        Two that run at once under one name both hold the lease; unset: nobody else has it.
+        """
+        self._bucket, self._key = bucket, key
+        self._seconds, self._now = seconds, now
+        self._me = (holder or new_id()).encode()
+        self._log = log.bind(lease=key)
         self._revision = 0
         self._until = float("-inf")
         self._renewed = asyncio.Event()
@@ -37,22 +50,22 @@ class Lease:
     @property
     def remaining(self) -> float:
         """Seconds for which nobody else can hold it; below 0 it may be lost."""
-        return self._until - time.monotonic()
+        return self._until - self._now()
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
         seen, since = -1, 0.0
         while True:
-            began = time.monotonic()
+            began = self._now()
             try:
-                entry = await self._bucket.get(KEY)
+                entry = await self._bucket.get(self._key)
                 revision = 0 if entry is None else entry.revision
                 if revision != seen:
-                    seen, since = revision, time.monotonic()
+                    seen, since = revision, self._now()
                 free = entry is None or entry.raw in {FREE, self._me}
-                if free or time.monotonic() - since > self._seconds:
+                if free or self._now() - since > self._seconds:
                     await self._write(revision, began)
-                    log.info("webhooks.lease_taken")
+                    self._log.info("lease.taken")
                     return
             except (BrokerAway, Moved):
                 pass
@@ -62,7 +75,7 @@ class Lease:
         """Renew it until somebody else has it."""
         while True:
             await asyncio.sleep(self._seconds / 8)
-            began = time.monotonic()
+            began = self._now()
             try:
                 await self._write(self._revision, began)
             except BrokerAway:
@@ -70,7 +83,7 @@ class Lease:
             except Moved:
                 if not await self._is_still_mine():
                     self._until = float("-inf")
-                    log.warning("webhooks.lease_lost")
+                    self._log.warning("lease.lost")
                     return
 
     async def safe_for(self, seconds: float) -> None:
@@ -84,12 +97,12 @@ class Lease:
         if self.remaining > 0:
             self._until = float("-inf")
             try:
-                await self._bucket.write(KEY, FREE, self._revision)
+                await self._bucket.write(self._key, FREE, self._revision)
             except Moved:
-                log.debug("webhooks.lease_was_lost")
+                self._log.debug("lease.was_lost")
 
     async def _write(self, revision: int, began: float) -> None:
-        self._revision = await self._bucket.write(KEY, self._me, revision)
+        self._revision = await self._bucket.write(self._key, self._me, revision)
         self._until = began + self._seconds
         self._renewed.set()
 
@@ -97,7 +110,7 @@ class Lease:
         """Tell whether it was a write of our own, whose answer was lost, that moved it."""
         while True:
             try:
-                entry = await self._bucket.get(KEY)
+                entry = await self._bucket.get(self._key)
             except BrokerAway:
                 await asyncio.sleep(self._seconds / 8)
                 continue

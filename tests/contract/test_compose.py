@@ -1,7 +1,7 @@
-"""The brokers of `deploy/compose.yml`, run as they are written there, but for their addresses.
+"""The brokers of `deploy/compose*.yml`, run as they are written there, but for their addresses.
 
-No container is needed to find out whether a command line is understood, and the service's
-roles may do their work on what it starts.
+No container is needed to find out whether a command line is understood, three brokers find
+one another, and the service's roles may do their work on them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ PASSWORDS = {
     name: f"k-{name.lower()}"
     for name in re.findall(r"^([A-Z_]+)=$", (ROOT / "deploy/compose.env").read_text(), re.MULTILINE)
 }
+MACHINES = {f"MACHINE_{number}": f"127.0.0.{number}" for number in (1, 2, 3)}
 
 
 def written(file: str, service: str, ports: Mapping[str, int], **variables: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def written(file: str, service: str, ports: Mapping[str, int], **variables: str)
     text = (ROOT / "deploy" / file).read_text()
     for port, other in ports.items():
         text = re.sub(rf"\b{port}\b", str(other), text)
-    told = PASSWORDS | variables
+    told = PASSWORDS | MACHINES | variables
     text = re.sub(r"(?<!\$)\${([A-Z0-9_]+):\?}", lambda found: told[found[1]], text)
     return yaml.safe_load(text.replace("$$", "$"))["services"][service]
 
@@ -117,6 +118,31 @@ async def test_the_broker_of_one_machine_serves_the_roles(tmp_path: Path) -> Non
     assert (replicas, ack.stream) == (1, subjects.COMMANDS)
 
 
+async def test_the_brokers_of_three_machines_are_one_and_outlive_the_loss_of_one(
+    tmp_path: Path,
+) -> None:
+    ports = {"4222": free_port(), "6222": free_port(), "8222": free_port()}
+    with contextlib.ExitStack() as last, contextlib.ExitStack() as first:
+        for number, address in enumerate(MACHINES.values(), 1):
+            machine = {"MACHINE": str(number), "MACHINE_ADDRESS": address}
+            service = written("compose.three.yml", "nats", ports, **machine)
+            stack = first if number == 1 else last
+            stack.enter_context(running(service, tmp_path / str(number), ("0.0.0.0", address)))
+        url = ",".join(f"nats://{address}:{ports['4222']}" for address in MACHINES.values())
+        node = await connected(url, "node")
+        replicas = await declared(node, 3)
+
+        first.close()
+        stored = None
+        while stored is None:
+            with contextlib.suppress(Exception):
+                js = node.jetstream(timeout=5)
+                stored = await js.publish("wa.evt.session.ann.bot.claimed", b"{}")
+
+        await node.close()
+    assert (replicas, stored.stream) == (3, subjects.EVENTS)
+
+
 def test_the_redis_of_one_machine_asks_for_its_password(tmp_path: Path) -> None:
     port = free_port()
     service = written("compose.yml", "redis", {})
@@ -128,3 +154,26 @@ def test_the_redis_of_one_machine_asks_for_its_password(tmp_path: Path) -> None:
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=port).ping()
         assert client.config_get("appendonly") == {"appendonly": "yes"}
+
+
+def test_the_redis_of_three_machines_has_one_master_and_three_who_watch(tmp_path: Path) -> None:
+    ports = {"6379": free_port(), "26379": free_port()}
+    with contextlib.ExitStack() as stack:
+        for number, address in enumerate(MACHINES.values(), 1):
+            machine = {"MACHINE": str(number), "MACHINE_ADDRESS": address}
+            for service, port, line in (
+                ("redis", ports["6379"], "dir "),
+                ("sentinel", ports["26379"], "protected-mode "),
+            ):
+                here = f"bind {address}\nport {port}\n{line}"
+                told = written("compose.three.yml", service, ports, **machine)
+                stack.enter_context(running(told, tmp_path / f"{service}-{number}", (line, here)))
+        sentinel = redis.Redis(host="127.0.0.3", port=ports["26379"], decode_responses=True)
+
+        def all_there() -> bool:
+            master = sentinel.sentinel_master("wa")
+            return (master["num-other-sentinels"], master["num-slaves"]) == (2, 2)
+
+        until(all_there, tmp_path)
+
+        assert sentinel.sentinel_master("wa")["ip"] == "127.0.0.1"

@@ -23,11 +23,11 @@ from actors.backup.broker import ours
 from events import codec, streams, subjects
 from events.envelope import Envelope
 from events.log import Guard, JetStreamLog, Stored
+from events.redis import connect
 from events.session import Session, State, evolve
 from events.settings import Settings
 from events.subjects import SessionId
 from gateway.frames import Away, decoded, of_event
-from projections import models
 from projections.read import RedisReadModels
 from projections.rebuild import rebuild
 
@@ -150,7 +150,7 @@ def test_the_read_models_are_made_from_it(folder: Folder, redis_port: int) -> No
 
     async def project(client: Client) -> tuple[int, list[Any], list[Any], list[Any]]:
         log = JetStreamLog(client.jetstream())
-        redis = models.connect(settings)
+        redis = connect(settings)
         reads = RedisReadModels.open(settings, log)
         try:
             count = await rebuild(log, redis, settings, lambda *_: None)

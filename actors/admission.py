@@ -8,9 +8,11 @@ import structlog
 
 from actors.inbox import Delivered
 from actors.launches import Launches
+from actors.parts import Parts
 from actors.pool_recorder import PoolRecorder
 from actors.registry import Registry
 from events import codec, live
+from events import session_events as e
 from events.log import Conflict, LogAway, Unknown
 from events.pool import Create, CreateRefusal, CreateRefused
 from events.subjects import BadToken, SessionId
@@ -32,6 +34,7 @@ class Admission:
 
     def __init__(
         self,
+        parts: Parts,
         registry: Registry,
         launches: Launches,
         recorder: PoolRecorder,
@@ -42,6 +45,7 @@ class Admission:
         notice: Callable[[SessionId, live.LiveNotice], None],
     ) -> None:
         """`start` brings up a session's actor; `run` hands it what the create asks for."""
+        self._parts = parts
         self._registry, self._launches, self._recorder = registry, launches, recorder
         self._is_alive, self._start, self._run, self._notice = is_alive, start, run, notice
         self._log = structlog.get_logger()
@@ -72,8 +76,7 @@ class Admission:
             self._registry.fold()
         while True:
             if session in self._registry.sessions:
-                self._start(session)
-                self._run(session, create, delivered)
+                self._pass_on(session, create, delivered)
                 return
             refusal = self._registry.refusal(session) or self._paused(session)
             if refusal is not None and not self._registry.fold():
@@ -88,6 +91,19 @@ class Admission:
                     self._start(session)
                     delivered.receipt.done()
                     return
+
+    def _pass_on(self, session: SessionId, create: Create, delivered: Delivered) -> None:
+        """Hand a create to the session there is, which may be another node's, or nobody's yet."""
+        if self._is_alive(session):
+            self._run(session, create, delivered)
+            return
+        self._start(session)
+        command = e.Reset(fresh=True) if create.fresh else e.Start()
+        self._parts.loop.run(
+            self._parts.wire.forward(session, command, delivered.envelope),
+            then=lambda _: delivered.receipt.done(),
+            failed=lambda _: delivered.receipt.later(AGAIN),
+        )
 
     def _paused(self, session: SessionId) -> CreateRefused | None:
         if self._launches.paused_for <= 0:

@@ -13,6 +13,7 @@ from typing import Protocol
 from events.asks import Query, Question
 from events.envelope import Envelope
 from events.live import LiveNotice
+from events.session_events import SessionCommand
 from events.subjects import SessionId
 
 
@@ -80,6 +81,17 @@ class Wire(Protocol):
 
     async def open_creates(self, create: Callable[[Delivered], None]) -> Inbox:
         """Take part in the shared queue of creates."""
+        ...
+
+    async def open_node(self, node: str, drain: Callable[[Callable[[bytes], None]], None]) -> None:
+        """Hear what is asked of a node: `drain` gets the way to answer."""
+        ...
+
+    async def forward(self, session: SessionId, command: SessionCommand, create: Envelope) -> None:
+        """Put what a create asks of a session that exists into its queue, under the create's id.
+
+        Raises what the broker raises; doing it again does no harm.
+        """
         ...
 
     async def notice(self, session: SessionId, notice: LiveNotice) -> None:

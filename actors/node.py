@@ -14,6 +14,7 @@ from actors.browser.protocol import Launcher
 from actors.loop import LoopThread
 from actors.mailbox import tell
 from actors.memory import LinuxMachine
+from actors.nats_leases import NatsLeases
 from actors.pace import Pace
 from actors.parts import Parts
 from actors.pool import PoolActor
@@ -33,8 +34,8 @@ from events.streams import declare
 
 log = structlog.get_logger()
 
-DRAIN = 30.0
-"""Seconds in which all sessions must have stopped; the browsers left are killed."""
+STOP = 30.0
+"""Seconds in which all sessions that are left must have stopped; their browsers are killed."""
 
 
 class Node:
@@ -70,12 +71,14 @@ class Node:
         js = self._client.jetstream()
         await declare(js, settings)
         self._wire = NatsWire(self._client, f"wa/node/{settings.node}")
+        clock = SystemClock(self.loop.loop)
         parts = Parts(
             log=JetStreamLog(js, dedupe_window=settings.dedupe_window),
             loop=self.loop,
-            clock=SystemClock(self.loop.loop),
+            clock=clock,
             launcher=self._launcher,
             wire=self._wire,
+            leases=NatsLeases(self._client, clock, settings.node, settings.lease_ttl),
             machine=LinuxMachine(),
             media=JetStreamMedia(lambda: js),
             vault=self._open_vault(),
@@ -120,8 +123,9 @@ class Node:
         self.ended.set()
         if self._pool is not None and self._pool.is_alive():
             tell(self._pool, Halt())
-            if not self._pool.actor_stopped.wait(DRAIN):
-                log.error("node.drain_timeout", seconds=DRAIN)
+            patience = self.settings.drain_timeout + STOP
+            if not self._pool.actor_stopped.wait(patience):
+                log.error("node.drain_timeout", seconds=patience)
         pykka.ActorRegistry.stop_all(block=False)
         client = self._client
         if client is not None:

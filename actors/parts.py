@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from actors.browser.protocol import Launcher
 from actors.inbox import Wire
+from actors.leases import Leases
 from actors.loop import LoopThread
 from actors.memory import Machine
 from actors.pace import Pace
@@ -26,6 +27,7 @@ class Parts:
     clock: Clock
     launcher: Launcher
     wire: Wire
+    leases: Leases
     machine: Machine
     media: MediaStore
     vault: Vault | None

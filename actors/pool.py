@@ -12,8 +12,10 @@ from typing import Any
 import pykka
 import structlog
 
+from actors import leases
 from actors import session_messages as to_session
 from actors.admission import Admission
+from actors.draining import Drain
 from actors.inbox import Delivered, Inbox
 from actors.launches import Launches
 from actors.mailbox import contained, tell
@@ -22,9 +24,13 @@ from actors.pool_messages import (
     Boot,
     CreateCame,
     Died,
+    DrainAsked,
     Forgotten,
     Grant,
     Halt,
+    Halted,
+    HaltNow,
+    Heard,
     Lost,
     Outdated,
     PoolMessage,
@@ -37,7 +43,8 @@ from actors.pool_messages import (
 from actors.pool_recorder import PoolRecorder
 from actors.registry import Registry
 from actors.session import SessionActor
-from events import live
+from actors.tenure import Leased, Looked, Tenure
+from events import codec, live
 from events import session_events as e
 from events.backoff import Backoff
 from events.log import LogError
@@ -65,6 +72,8 @@ class PoolActor(pykka.ThreadingActor):
         self._deaths: dict[SessionId, int] = {}
         self._reviving: set[SessionId] = set()
         self._creates: Inbox | None = None
+        self._drain: Drain | None = None
+        self._ending = False
         self._registry = Registry(parts)
         self._recorder = PoolRecorder(parts)
         self._launches = Launches(
@@ -77,7 +86,9 @@ class PoolActor(pykka.ThreadingActor):
             ),
             again_in=lambda delay: self._later(delay, Grant()),
         )
+        self._tenure = Tenure(parts, registered=lambda: self._registry.sessions, tell=self._tell_me)
         self._admission = Admission(
+            parts,
             self._registry,
             self._launches,
             self._recorder,
@@ -134,17 +145,28 @@ class PoolActor(pykka.ThreadingActor):
                 if session in self._registry.sessions:
                     self._start(session)
             case Lost(session):
-                self._launches.give_back(session)
-                self._actors.pop(session, None)
+                self._let_go(session, hand_over=False)
+            case Halted(session):
+                self._let_go(session, hand_over=True)
             case Forgotten(session):
-                self._launches.give_back(session)
+                self._let_go(session, hand_over=False)
                 self._forget(session)
             case Sweep():
                 self._sweep()
             case Swept(waiting):
                 self._swept(waiting)
+            case Looked():
+                self._looked(message)
+            case Leased(session):
+                self._leased(message, session)
+            case Heard(news):
+                self._heard(news)
+            case DrainAsked(reply):
+                self._drain_asked(reply)
             case Halt():
                 self._halt()
+            case HaltNow():
+                self._halt_now()
 
     # --- a life -----------------------------------------------------------------
 
@@ -152,12 +174,13 @@ class PoolActor(pykka.ThreadingActor):
         try:
             self._recorder.read()
             self._registry.fold()
-        except LogError as error:
+            self._parts.loop.wait(self._parts.leases.open(lambda n: self._tell_me(Heard(n))))
+        except (LogError, leases.LeaseAway) as error:
             self._log.warning("pool.log_away", error=str(error))
             self._later(AGAIN, Boot())
             return
-        for session in self._registry.sessions:
-            self._start(session)
+        self._tenure.say()
+        self._tenure.look()
         self._recorder.record(
             NodeStarted(
                 sessions=len(self._registry.sessions),
@@ -169,25 +192,48 @@ class PoolActor(pykka.ThreadingActor):
         self._creates = self._parts.loop.wait(
             self._parts.wire.open_creates(lambda d: self._tell_me(CreateCame(d)))
         )
+        self._parts.loop.wait(
+            self._parts.wire.open_node(
+                self._parts.settings.node, lambda reply: self._tell_me(DrainAsked(reply))
+            )
+        )
         self._later(SWEEP, Sweep())
-        self._log.info("pool.started", sessions=len(self._actors))
+        self._open_or_close()
+        self._log.info("pool.started", sessions=len(self._registry.sessions))
 
     def _halt(self) -> None:
-        """Stop every session in parallel and wait for all."""
+        """Hand over what others take, and stop."""
+        self._ending = True
         if self._creates is not None:
             self._creates.close()
+        if any(word.has_room for word in self._parts.leases.others()):
+            self._later(self._parts.settings.drain_timeout, HaltNow())
+            self._begin_drain()
+        else:
+            self._halt_now()
+
+    def _halt_now(self) -> None:
+        """Stop every session in parallel and wait for all."""
         refs = [ref for ref in self._actors.values() if ref.is_alive()]
         for ref in refs:
             tell(ref, to_session.Halt())
         for ref in refs:
             ref.actor_stopped.wait(20)
+        self._end()
+
+    def _end(self) -> None:
+        self._tenure.leave_all()
         self._recorder.record(NodeStopped(reason="asked"))
         self.stop()
 
     def _start(self, session: SessionId) -> None:
-        if self._is_alive(session):
+        """Bring a session up, once this node has its lease."""
+        if self._is_alive(session) or self._ending:
             return
-        self._actors[session] = SessionActor.start(session, self._parts, self._tell_me)
+        if self._tenure.holds(session):
+            self._actors[session] = SessionActor.start(session, self._parts, self._tell_me)
+        else:
+            self._tenure.want(session)
 
     def _run(self, session: SessionId, create: Create, delivered: Delivered) -> None:
         command = e.Reset(fresh=True) if create.fresh else e.Start()
@@ -205,8 +251,10 @@ class PoolActor(pykka.ThreadingActor):
         self._later(self._revival.delay(deaths, session.dotted), Revive(session))
 
     def _forget(self, session: SessionId) -> None:
-        self._actors.pop(session, None)
         self._deaths.pop(session, None)
+        self._fold()
+
+    def _fold(self) -> None:
         try:
             self._registry.fold()
         except LogError as error:
@@ -214,6 +262,87 @@ class PoolActor(pykka.ThreadingActor):
 
     def _later(self, delay: float, message: PoolMessage) -> None:
         self._parts.clock.after(delay, lambda: self._tell_me(message))
+
+    # --- many nodes -------------------------------------------------------------
+
+    def _leased(self, answer: Leased, session: SessionId) -> None:
+        if self._tenure.leased(answer):
+            if session in self._registry.sessions:
+                self._start(session)
+            else:
+                self._tenure.give_up(session, hand_over=False)
+        self._open_or_close()
+
+    def _looked(self, seen: Looked) -> None:
+        if seen.held - set(self._registry.sessions):
+            self._fold()
+        self._tenure.looked(seen)
+        self._open_or_close()
+
+    def _heard(self, news: leases.News) -> None:
+        held = self._actors.get(news.session)
+        match news:
+            case leases.Lost(session):
+                # The browser goes first, then the actor; nothing is written.
+                if held is not None:
+                    tell(held, to_session.Yield())
+                self._actors.pop(session, None)
+                self._tenure.lost(session)
+                self._launches.give_back(session)
+            case leases.Lapsed() if held is not None:
+                tell(held, to_session.Doubted())
+            case leases.AccountLost() if held is not None:
+                tell(held, to_session.AccountTaken())
+            case leases.Freed(session):
+                if session in self._registry.sessions:
+                    self._tenure.freed(session)
+                else:
+                    self._fold()
+                    self._tenure.look()
+            case _:
+                pass  # Of a session that is not here any more.
+
+    def _let_go(self, session: SessionId, *, hand_over: bool) -> None:
+        self._launches.give_back(session)
+        self._actors.pop(session, None)
+        self._tenure.give_up(session, hand_over=hand_over)
+        if self._drain is not None:
+            self._drain.gone(session)
+
+    def _drain_asked(self, reply: Callable[[bytes], None]) -> None:
+        if self._drain is None and not any(w.has_room for w in self._parts.leases.others()):
+            detail = "no other node has room for its sessions"
+            reply(codec.answer_error("nowhere_to_go", detail, 409))
+            return
+        self._begin_drain()
+        left = self._drain.left if self._drain is not None else 0
+        reply(codec.answer({"node": self._parts.settings.node, "left": left}))
+
+    def _begin_drain(self) -> None:
+        self._tenure.leave()
+        self._open_or_close()
+        if self._drain is not None:
+            if not self._drain.left:
+                self._drained()
+            return
+        self._drain = Drain(
+            [session for session in self._actors if self._is_alive(session)],
+            self._recorder,
+            at_once=self._parts.settings.start_concurrency,
+            stop=lambda session: tell(self._actors[session], to_session.Halt()),
+            over=self._drained,
+        )
+        self._drain.begin()
+
+    def _drained(self) -> None:
+        self._log.info("pool.drained")
+        if self._ending:
+            self._end()
+
+    def _open_or_close(self) -> None:
+        """Take creates, or leave them to nodes that have room."""
+        if self._creates is not None:
+            self._creates.gate(self._tenure.takes_creates)
 
     # --- sweeping ---------------------------------------------------------------
 
@@ -223,6 +352,8 @@ class PoolActor(pykka.ThreadingActor):
                 self._log.warning("pool.found_dead", session=str(session))
                 self._launches.give_back(session)
                 self._revive_later(session)
+        self._tenure.say()
+        self._tenure.look()
         self._parts.loop.run(
             self._parts.wire.waiting(),
             then=lambda waiting: self._tell_me(Swept(waiting)),

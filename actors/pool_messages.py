@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.inbox import Delivered
+from actors.leases import News
+from actors.tenure import Leased, Looked
 from events.subjects import SessionId
 
 
@@ -87,8 +90,34 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """News of leases."""
+
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A session ended as it was asked to, for another node to go on with."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """Somebody wants the node empty. `reply` takes an encoded answer, from any thread."""
+
+    reply: Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
-    """The node shuts down: stop every session, in parallel."""
+    """The node shuts down: hand every session over, or stop them all where nobody takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltNow:
+    """There is no more time to hand sessions over: stop them all, in parallel."""
 
 
 PoolMessage = (
@@ -104,5 +133,11 @@ PoolMessage = (
     | Revive
     | Sweep
     | Swept
+    | Heard
+    | Halted
+    | Looked
+    | Leased
+    | DrainAsked
     | Halt
+    | HaltNow
 )

@@ -94,6 +94,15 @@ class Preserver:
 
     # --- out of the vault -------------------------------------------------------
 
+    def set_aside(self) -> None:
+        """Mistrust what this node kept of a session that another node had since.
+
+        Before the claim: whoever begins anew after a crash must not take it for the profile.
+        """
+        if self._profile.exists():
+            archive.remove(self._beside("stale"))
+            self._profile.rename(self._beside("stale"))
+
     def before_launch(self) -> Callable[[], Coroutine[Any, Any, None]]:
         """Return what a launch waits for: a lost profile of a linked session comes back.
 
@@ -104,12 +113,17 @@ class Preserver:
         self._lost = False
 
         async def bring_back() -> None:
-            if vault is None or not linked:
+            if not linked:
                 return
             why = "no_credentials" if lost else await asyncio.to_thread(damage, self._profile)
             if why is None:
                 return
-            restored = await vault.restore(own.identity, self._profile, newest)
+            restored = None
+            if vault is not None:
+                restored = await vault.restore(own.identity, self._profile, newest)
+            if restored is not None:
+                await asyncio.to_thread(archive.remove, self._beside("stale"))
+            restored = restored or await asyncio.to_thread(self._take_stale)
             own.log.warning("session.profile_lost", why=why, restored=restored is not None)
             if restored is not None:
                 own.tell_me(BroughtBack(restored))
@@ -147,6 +161,14 @@ class Preserver:
                 failed=lambda error: own.log.error("vault.not_forgotten", error=str(error)),
             )
 
+    def _take_stale(self) -> Restored | None:
+        """Go on with an old copy of this node: it may have to be scanned, without it it has to."""
+        stale = self._beside("stale")
+        if not stale.exists() or self._profile.exists():
+            return None
+        stale.rename(self._profile)
+        return Restored(0, "local", older=True)
+
     # --- on the loop thread -----------------------------------------------------
 
     async def _save_copy(self, vault: Vault, browser: Browser) -> Saved:
@@ -169,7 +191,7 @@ class Preserver:
 
     async def _drop(self, vault: Vault) -> None:
         async with self._turn:
-            for word in ("copy", "damaged"):
+            for word in ("copy", "damaged", "stale"):
                 await asyncio.to_thread(archive.remove, self._beside(word))
             await vault.forget(self._own.identity)
 

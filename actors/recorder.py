@@ -6,6 +6,7 @@ The order is the architecture: never evolve before the append returns.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from events.envelope import new_id
 from events.log import Conflict, Guard, Log, Stored
 from events.message import MessageEvent, Outbox, Received
 from events.session import Session, State
-from events.session_events import Registered, SessionEvent, Totals
+from events.session_events import Claimed, Registered, SessionEvent, Totals
 from events.session_facts import Claiming
 from events.session_rules import Policy, decide
 from events.settings import Settings
@@ -52,6 +53,8 @@ class Recorder:
         self.outbox = Outbox()
         self.last_event: str | None = None
         self.rejected = 0
+        self.node_before: str | None = None
+        self.state_before = State.NOTHING
         self._log, self._loop, self._clock = log, loop, clock
         self._settings, self._policy = settings, policy
         self._tail = 0
@@ -61,16 +64,30 @@ class Recorder:
 
     # --- reading ----------------------------------------------------------------
 
-    def claim(self) -> None:
+    @property
+    def from_elsewhere(self) -> bool:
+        """Whether another node had the session before this one claimed it."""
+        return self.node_before not in {None, self._settings.node}
+
+    def verify(self) -> None:
+        """Raise Conflict if somebody else has written since. Raises LogAway."""
+        found = self._loop.wait(self._log.tail(self._guard.family))
+        if found != self._tail:
+            raise Conflict(self.identity.dotted, self._tail, found)
+
+    def claim(self, ready: Callable[[], None]) -> None:
         """Read the session, append `claimed`, and read its messages. Raises NotMine, Conflict.
 
         A timed-out write of an earlier life can still land between reading and
-        claiming; the claim then reads again.
+        claiming; the claim then reads again. `ready` is called before each try, when
+        it is known who had the session before.
         """
         for attempt in range(CLAIMS):
             self._read_session()
             if self.state.state in {State.NOTHING, State.REMOVED}:
                 raise NotMine(str(self.identity))
+            self.state_before = self.state.state
+            ready()
             self._known_since = self._clock.now() - self._memory
             self._read_messages()
             claiming = Claiming(life=new_id(), totals=self.totals)
@@ -89,6 +106,7 @@ class Recorder:
 
     def _read_session(self) -> None:
         self.state, self._tail, self._counted, self._first = Session(), 0, Totals(), 1
+        self.node_before = None
 
         async def read() -> None:
             async for stored in self._log.read([subjects.session_family(self.identity)]):
@@ -96,6 +114,8 @@ class Recorder:
                 event = codec.session_event_of(envelope)
                 self.state = rules.evolve(self.state, event, envelope.time)
                 totals = getattr(event, "totals", None)
+                if isinstance(event, Claimed):
+                    self.node_before = envelope.node
                 if isinstance(event, Registered):
                     # Created again: it counts from nothing, and only its versions go on.
                     totals = Totals(message_version=self._counted.message_version)

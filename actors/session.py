@@ -24,6 +24,7 @@ from actors.codes import Codes
 from actors.deadlines import arm
 from actors.inbox import Asked, Inbox
 from actors.keeping import Keeper
+from actors.leases import LeaseAway
 from actors.mailbox import contained, depth, tell
 from actors.operations import Operations, OperationsEvent
 from actors.orders import Orders
@@ -35,17 +36,20 @@ from actors.preserving import Preserver
 from actors.probe import Probe
 from actors.receiving import Receiver
 from actors.recorder import NotMine, Recorder
-from actors.sending import Sender, Tried
+from actors.sending import RETRY, Sender, Tried
 from actors.session_messages import (
+    AccountTaken,
     Answered,
     Boot,
     Brought,
     BroughtBack,
     CaughtUp,
     Commanded,
+    Doubted,
     Fetched,
     Halt,
     Message,
+    OfBrowser,
     Overdue,
     Preserved,
     Replied,
@@ -54,6 +58,7 @@ from actors.session_messages import (
     Told,
     Unlinking,
     Weighed,
+    Yield,
 )
 from actors.session_parts import SessionParts
 from actors.sightings import fact_of, failure_of
@@ -66,6 +71,7 @@ from events.log import Conflict
 from events.session import WITH_BROWSER, State
 from events.session_events import SessionEvent
 from events.session_facts import (
+    Conflicted,
     Due,
     Fact,
     Failure,
@@ -73,6 +79,7 @@ from events.session_facts import (
     Progress,
     Quiet,
     Stale,
+    Synced,
     Unlinked,
     Wanting,
 )
@@ -80,6 +87,9 @@ from events.session_rules import decide
 from events.subjects import SessionId
 
 S = State
+
+ACCOUNT = "account_in_use"
+"""Why a session is parked whose phone account is another session's of this service."""
 
 
 class SessionActor(pykka.ThreadingActor):
@@ -139,6 +149,7 @@ class SessionActor(pykka.ThreadingActor):
         self._preserver = Preserver(own, self._record)
         self._codes = Codes(own, self._note)
         self._inbox: Inbox | None = None
+        self._over = False
 
     def _tell_me(self, message: Message) -> None:
         tell(self.actor_ref, message)
@@ -150,6 +161,11 @@ class SessionActor(pykka.ThreadingActor):
         self.actor_ref.tell(Boot())
 
     def on_receive(self, message: Any) -> None:
+        if self._over:
+            # What came after the end is for whoever has the session next.
+            if isinstance(message, Commanded | Told | Brought):
+                message.delivered.receipt.later(RETRY)
+            return
         try:
             with contained():
                 self._receive(message)
@@ -158,7 +174,7 @@ class SessionActor(pykka.ThreadingActor):
             self._log.warning("session.lost_to_another_owner")
             self._abandon()
             self._pool(to_pool.Lost(self.identity))
-            self.stop()
+            self._end()
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         self._log.error("session.died", error=exception_type.__name__)
@@ -183,18 +199,10 @@ class SessionActor(pykka.ThreadingActor):
                 self._slot.take()
                 self._note(Launching())
                 self._slot.give_back_unless_starting()
-            case Sighted(life, sighting) if life == self._life.number:
-                self._see(sighting)
-            case Answered(life, outcome) if life == self._life.number:
-                self._answered(outcome)
-            case CaughtUp(life, messages) if life == self._life.number:
-                self._caught_up(messages)
-            case Fetched(life, wa_id, kept) if life == self._life.number:
-                self._receiver.kept(wa_id, kept)
-            case Weighed(life, cost) if life == self._life.number:
-                self._upkeep.weighed(cost)
-            case Replied(life) if life == self._life.number:
-                self._answers.ended(message)
+            case Sighted() | Answered() | CaughtUp() | Fetched() | Weighed() | Replied():
+                # News of an earlier life is old news.
+                if message.life == self._life.number:
+                    self._hear_of_browser(message)
             case Unlinking():
                 self._orders.unlinked(message)
             case Rang(name, _) if self._timers.is_current(message):
@@ -210,19 +218,42 @@ class SessionActor(pykka.ThreadingActor):
                 self._preserver.preserved(saved)
             case BroughtBack(restored):
                 self._preserver.brought_back(restored)
+            case Yield():
+                self._log.warning("session.lease_lost")
+                self._abandon()
+                self._end()
+            case Doubted():
+                self._recorder.verify()
+            case AccountTaken():
+                self._note(Conflicted(ACCOUNT))
             case Halt():
                 self._halt()
             case _:
-                pass  # News of an earlier life or an earlier timer.
+                pass  # An earlier timer, or sends that go out now.
+
+    def _hear_of_browser(self, news: OfBrowser) -> None:
+        match news:
+            case Sighted():
+                self._see(news.sighting)
+            case Answered():
+                self._answered(news.status)
+            case CaughtUp():
+                self._caught_up(news.messages)
+            case Fetched():
+                self._receiver.kept(news.wa_id, news.kept)
+            case Weighed():
+                self._upkeep.weighed(news.cost)
+            case Replied():
+                self._answers.ended(news)
 
     # --- a life -----------------------------------------------------------------
 
     def _boot(self) -> None:
         try:
-            self._recorder.claim()
+            self._recorder.claim(ready=self._take_over)
         except NotMine:
             self._pool(to_pool.Forgotten(self.identity))
-            self.stop()
+            self._end()
             return
         self._inbox = self._parts.loop.wait(
             self._parts.wire.open_inbox(
@@ -233,7 +264,13 @@ class SessionActor(pykka.ThreadingActor):
             )
         )
         self._arm()
-        self._note(Wanting())
+        # Whoever looked at its code looked at a node that is gone.
+        looked_at = self._recorder.state_before is S.PAIRING
+        self._note(Wanting(orphaned=looked_at and self._recorder.from_elsewhere))
+
+    def _take_over(self) -> None:
+        if self._recorder.from_elsewhere:
+            self._preserver.set_aside()
 
     def _halt(self) -> None:
         ran = self._recorder.state.state in WITH_BROWSER
@@ -243,6 +280,12 @@ class SessionActor(pykka.ThreadingActor):
         self._parts.loop.wait(self._life.over())
         if ran:
             self._preserver.take_last()
+        self._pool(to_pool.Halted(self.identity))
+        self._end()
+
+    def _end(self) -> None:
+        """Handle no message any more, those that are in the mailbox already included."""
+        self._over = True
         self.stop()
 
     def _abandon(self) -> None:
@@ -293,6 +336,8 @@ class SessionActor(pykka.ThreadingActor):
                 self._close_browser()
                 if isinstance(event, e.LoggedOut):
                     self._forget_link()
+                if isinstance(event, e.LoggedOut | e.Stopped | e.Parked):
+                    self._let_account_go()
                 if isinstance(event, e.Stopped):
                     self._preserver.take_closed()
                 if isinstance(event, e.Crashed):
@@ -301,7 +346,7 @@ class SessionActor(pykka.ThreadingActor):
                 self._abandon()
                 self._forget_link()
                 leftovers.clear(self._own)
-                self.stop()
+                self._end()
             case _:
                 pass
         self._slot.give_back_unless_starting()
@@ -350,6 +395,13 @@ class SessionActor(pykka.ThreadingActor):
         self._life.forget()
         self._preserver.forget()
 
+    def _let_account_go(self) -> None:
+        self._parts.loop.run(
+            self._parts.leases.release_account(self.identity),
+            then=lambda _: None,
+            failed=lambda error: self._log.debug("session.account_kept", error=repr(error)),
+        )
+
     def _answered(self, outcome: b.PageStatus | Exception | None) -> None:
         if isinstance(outcome, b.PageStatus):
             self._see_status(outcome)
@@ -390,7 +442,21 @@ class SessionActor(pykka.ThreadingActor):
         if fact is not None:
             if status.authenticated:
                 self._codes.forget()
-            self._note(fact)
+            if isinstance(fact, Synced) and self._recorder.state.state is not S.READY:
+                self._become_ready(fact)
+            else:
+                self._note(fact)
+
+    def _become_ready(self, fact: Synced) -> None:
+        """Go on, unless another session has the account, whichever id it came under."""
+        leases = self._parts.leases
+        try:
+            took = self._parts.loop.wait(leases.take_account(self.identity, fact.phone))
+        except LeaseAway as error:
+            self._log.info("session.account_unknown", error=str(error))
+            self._probe.look_soon()
+        else:
+            self._note(fact if took else Conflicted(ACCOUNT))
 
     # --- messages -----------------------------------------------------------------
 

@@ -132,9 +132,27 @@ class BroughtBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Halt:
-    """The node shuts down: close, say so, and stop."""
+class Yield:
+    """Another node has the session: let go of everything, and write nothing."""
 
+
+@dataclass(frozen=True, slots=True)
+class Doubted:
+    """Another node may have had the session for a while: the log tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTaken:
+    """Another session has the phone account by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The session shall go on elsewhere, or later: close, say so, and stop."""
+
+
+OfBrowser = Sighted | Answered | CaughtUp | Fetched | Weighed | Replied
+"""News that belongs to one life of the browser."""
 
 Message = (
     Boot
@@ -153,6 +171,9 @@ Message = (
     | Overdue
     | Preserved
     | BroughtBack
+    | Yield
+    | Doubted
+    | AccountTaken
     | Halt
     | Tried
     | Asked

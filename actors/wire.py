@@ -20,7 +20,9 @@ from actors.nats_inbox import NatsInbox, WorkQueue
 from events import codec, subjects
 from events.asks import QUERIES, Query, Question
 from events.clock import utc_now
+from events.envelope import Envelope
 from events.live import LiveNotice
+from events.session_events import SessionCommand
 from events.subjects import SessionId
 
 log = structlog.get_logger()
@@ -70,7 +72,8 @@ class NatsWire:
         config = _config("creates", subjects.ALL_CREATES)
         await self._js.add_consumer(subjects.COMMANDS, config)
         pull = await self._js.pull_subscribe_bind(consumer="creates", stream=subjects.COMMANDS)
-        inbox.feed(WorkQueue(self._js, pull, remake=None), create, gated=False)
+        # Open while the node has room; what one node leaves, another takes.
+        inbox.feed(WorkQueue(self._js, pull, remake=None), create, gated=True)
         return inbox
 
     def _inbox(self) -> NatsInbox:
@@ -110,6 +113,36 @@ class NatsWire:
             reply(codec.answer_error("bad_question", f"bad fields: {fields}", 400))
             return
         asked(Asked(known, question, reply))
+
+    async def open_node(self, node: str, drain: Callable[[Callable[[bytes], None]], None]) -> None:
+        """See Wire.open_node."""
+        loop = asyncio.get_running_loop()
+
+        async def asked(message: Msg) -> None:
+            def reply(answer: bytes) -> None:
+                asyncio.run_coroutine_threadsafe(_respond(message, answer), loop)
+
+            drain(reply)
+
+        await self._client.subscribe(subjects.node_drain(node), cb=asked)
+
+    async def forward(self, session: SessionId, command: SessionCommand, create: Envelope) -> None:
+        """See Wire.forward."""
+        envelope = codec.seal(
+            command,
+            subject=session.dotted,
+            source=self._source,
+            at=utc_now(),
+            causation=create.id,
+            event_id=create.id,
+        )
+        await self._js.publish(
+            subjects.session_command(session, command.kind),
+            codec.encode(envelope),
+            stream=subjects.COMMANDS,
+            # The create itself lies in the same stream under its id.
+            headers={"Nats-Msg-Id": f"{command.kind}-{create.id}"},
+        )
 
     async def notice(self, session: SessionId, notice: LiveNotice) -> None:
         """See Wire.notice."""

@@ -19,7 +19,7 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
 from events import codec, subjects
 from events.envelope import Envelope
@@ -91,6 +91,10 @@ class Log(Protocol):
 
     async def tail(self, family: str) -> int:
         """Return the position of the last event that matches, 0 for none. Raises LogAway."""
+        ...
+
+    async def last(self, family: str) -> Envelope | None:
+        """Return the last event that matches, or None. Raises LogAway, codec.Undecodable."""
         ...
 
     def read(
@@ -200,14 +204,22 @@ class JetStreamLog:
 
     async def tail(self, family: str) -> int:
         """See Log.tail."""
+        head = await self._last(family)
+        return 0 if head is None else head.seq or 0
+
+    async def last(self, family: str) -> Envelope | None:
+        """See Log.last."""
+        head = await self._last(family)
+        return None if head is None else codec.decode(head.data or b"")
+
+    async def _last(self, family: str) -> RawStreamMsg | None:
         try:
             # Not a direct get: a follower of a cluster may answer those with old news.
-            head = await self._js.get_last_msg(self._stream, family, direct=False)
+            return await self._js.get_last_msg(self._stream, family, direct=False)
         except js_errors.NotFoundError:
-            return 0
+            return None
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise LogAway(str(error) or type(error).__name__) from error
-        return head.seq or 0
 
     async def read(
         self, filters: Sequence[str], start: int = 1, since: datetime | None = None

@@ -22,7 +22,7 @@ class Create(Payload):
 
 
 class NodeStarted(Payload):
-    """A node begins a life; `sessions` is how many it found that are its own to run."""
+    """A node begins a life; `sessions` is how many are registered, here and elsewhere."""
 
     kind: ClassVar[str] = "node_started"
 
@@ -38,6 +38,15 @@ class NodeStopped(Payload):
     kind: ClassVar[str] = "node_stopped"
 
     reason: str
+
+
+class NodeDraining(Payload):
+    """A node hands its sessions over: `left` of `total` are still there; 0: it is empty."""
+
+    kind: ClassVar[str] = "node_draining"
+
+    left: int
+    total: int
 
 
 CreateRefusal = Literal["user_limit", "pool_full", "id_taken", "bad_id", "launches_paused"]
@@ -85,5 +94,11 @@ class LaunchesResumed(Payload):
 
 
 PoolEvent = (
-    NodeStarted | NodeStopped | CreateRefused | LaunchesPaused | LaunchesProbed | LaunchesResumed
+    NodeStarted
+    | NodeStopped
+    | NodeDraining
+    | CreateRefused
+    | LaunchesPaused
+    | LaunchesProbed
+    | LaunchesResumed
 )

@@ -111,6 +111,7 @@ SAMPLES: tuple[Payload, ...] = (
     pool.Create(bot="shop", fresh=True, start=False),
     pool.NodeStarted(sessions=7, max_sessions=100, max_per_user=5, software="0.1.0"),
     pool.NodeStopped(reason="asked"),
+    pool.NodeDraining(left=3, total=10),
     pool.CreateRefused(user="ada", bot="shop", reason="user_limit", detail="5 is the limit"),
     pool.LaunchesPaused(reason="unreachable", failures=3, retry_in=30.5, rejected=2),
     pool.LaunchesProbed(session="ada-shop", rejected=2, failures=3),

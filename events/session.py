@@ -90,7 +90,7 @@ LEGAL: dict[str, frozenset[State]] = {
     "operations_probed": frozenset({S.READY}),
     "operations_resumed": frozenset({S.READY}),
     "parked": WITH_BROWSER,
-    "rested": frozenset({S.PAIRING}),
+    "rested": frozenset({S.PAIRING, S.REGISTERED}),
     "blocked": WITH_BROWSER,
     "logged_out": EXISTING - {S.LOGGED_OUT},
     "stopped": EXISTING - {S.STOPPED},

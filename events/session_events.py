@@ -279,7 +279,11 @@ class OperationsResumed(Payload):
 
 
 class Parked(Payload):
-    """WhatsApp is in use elsewhere; nothing is done until a takeover."""
+    """WhatsApp is in use elsewhere; nothing is done until a takeover.
+
+    `reason`: `CONFLICT` as WhatsApp tells it, or `account_in_use` where another
+    session of this service has the account.
+    """
 
     kind: ClassVar[str] = "parked"
 
@@ -287,7 +291,10 @@ class Parked(Payload):
 
 
 class Rested(Payload):
-    """Nobody scanned; nothing is done until a start."""
+    """Nobody scanned; nothing is done until a start.
+
+    `reason`: `qr_exhausted`, or `owner_lost` where the node that showed the code is gone.
+    """
 
     kind: ClassVar[str] = "rested"
 
@@ -340,12 +347,16 @@ class ProfileSaved(Payload):
 
 
 class ProfileRestored(Payload):
-    """The profile came back from a snapshot; `older` if a newer one did not verify."""
+    """The profile came back from a snapshot; `older` if a newer one did not verify.
+
+    `source` is `local` where no snapshot was left, and what this node kept from its
+    own time with the session was better than nothing.
+    """
 
     kind: ClassVar[str] = "profile_restored"
 
     generation: int
-    source: Literal["disk", "redis"]
+    source: Literal["disk", "redis", "local"]
     older: bool = False
 
 

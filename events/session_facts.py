@@ -17,7 +17,12 @@ class Claiming:
 
 @dataclass(frozen=True, slots=True)
 class Wanting:
-    """The owner is up; a session that should run is queued."""
+    """The owner is up; a session that should run is queued.
+
+    `orphaned`: the node that showed its code is gone, and with it whoever looked at it.
+    """
+
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,9 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """WhatsApp Web was opened elsewhere with this link."""
+    """WhatsApp Web was opened elsewhere with this link, or the account is another session's."""
+
+    reason: str = "CONFLICT"
 
 
 @dataclass(frozen=True, slots=True)

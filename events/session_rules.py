@@ -178,8 +178,11 @@ def _note(
         case Claiming():
             return (e.Claimed(life=fact.life, totals=fact.totals),)
         case Wanting():
-            wanted = session.wanted and state is S.REGISTERED
-            return (e.Queued(reason="claimed"),) if wanted else ()
+            if not session.wanted or state is not S.REGISTERED:
+                return ()
+            if fact.orphaned:
+                return (e.Rested(reason="owner_lost"),)
+            return (e.Queued(reason="claimed"),)
         case Launching():
             if state is not S.QUEUED:
                 return ()
@@ -208,7 +211,7 @@ def _note(
             deadline = now + timedelta(seconds=policy.offline_timeout)
             return (e.Offline(reason=fact.word, deadline=deadline),)
         case Conflicted():
-            return (e.Parked(reason="CONFLICT"),) if state in WITH_BROWSER else ()
+            return (e.Parked(reason=fact.reason),) if state in WITH_BROWSER else ()
         case Unlinked():
             if state not in WITH_BROWSER or not session.linked:
                 return ()

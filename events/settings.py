@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     # limits
     max_sessions: int = Field(100, ge=1, description="Sessions in all.")
     max_sessions_per_user: int = Field(5, ge=1, description="Sessions of one user.")
+    node_sessions: int = Field(
+        0, ge=0, description="Sessions that this node takes at most; 0: as many as memory allows."
+    )
     max_pending_sends: int = Field(1_000, ge=1, description="Sends that may wait in one session.")
     max_message_chars: int = Field(65_536, ge=1, le=65_536, description="Length of a text message.")
 
@@ -197,6 +200,14 @@ class Settings(BaseSettings):
     memory_interval: float = Field(60, gt=0, description="Between measurements of a browser.")
     memory_reserve_mb: int = Field(
         512, ge=0, description="Memory of the machine that a launch must leave free."
+    )
+
+    # many nodes
+    lease_ttl: float = Field(
+        15, ge=3, description="Until the sessions of a node that fell silent are free for others."
+    )
+    drain_timeout: float = Field(
+        120, gt=0, description="How long a node that stops hands its sessions over to others."
     )
 
     # sending and the log

@@ -101,6 +101,20 @@ def pool_family(node: str) -> str:
     return f"wa.evt.pool.{token(node, 'node')}.>"
 
 
+RELEASED = "wa.fleet.released"
+"""Core NATS between nodes: a session was handed over, and whoever has room may take it."""
+
+
+def session_claims(session: SessionId) -> str:
+    """Every `claimed` of a session; the last one names the node that had it."""
+    return session_event(session, "claimed")
+
+
+def node_drain(node: str) -> str:
+    """`wa.node.<node>.drain`: core NATS, answered by the node itself."""
+    return f"wa.node.{token(node, 'node')}.drain"
+
+
 def create_command(user: str) -> str:
     """`wa.cmd.pool.<user>.create`."""
     return f"wa.cmd.pool.{token(user, 'userId')}.create"

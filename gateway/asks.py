@@ -34,19 +34,30 @@ class Asks:
     ) -> dict[str, JsonValue] | list[JsonValue]:
         """Return the owner's answer; raises Problem for its no, and BrokerAway."""
         body = (question or Question()).model_dump_json(exclude_none=True).encode()
+        nobody = Problem(
+            503, "no_owner", "Nobody runs this session at the moment; try again.", retry_after=2
+        )
+        return await self._request(subjects.ask(session, query), body, timeout, "session", nobody)
+
+    async def drain(self, node: str) -> dict[str, JsonValue]:
+        """Have a node hand over its sessions; raises Problem for its no, and BrokerAway."""
+        nobody = Problem(404, "unknown_node", f"No node of the name {node} runs.")
+        told = await self._request(subjects.node_drain(node), b"", 5.0, "node", nobody)
+        return told if isinstance(told, dict) else {}
+
+    async def _request(
+        self, subject: str, body: bytes, timeout: float, whom: str, nobody: Problem
+    ) -> dict[str, JsonValue] | list[JsonValue]:
         try:
-            reply = await self._broker.client.request(
-                subjects.ask(session, query), body, timeout=timeout
-            )
+            reply = await self._broker.client.request(subject, body, timeout=timeout)
             answer = Answer.model_validate_json(reply.data)
         except nats_errors.NoRespondersError:
-            detail = "Nobody runs this session at the moment; try again."
-            raise Problem(503, "no_owner", detail, retry_after=2) from None
+            raise nobody from None
         except (nats_errors.TimeoutError, TimeoutError):
-            detail = "The session did not answer in time; try again."
+            detail = f"The {whom} did not answer in time; try again."
             raise Problem(503, "no_answer", detail, retry_after=2) from None
         except ValidationError:
-            raise Problem(503, "bad_answer", "The session's answer makes no sense.") from None
+            raise Problem(503, "bad_answer", f"The {whom}'s answer makes no sense.") from None
         except (nats_errors.Error, OSError) as error:
             raise BrokerAway from error
         if answer.error is not None:

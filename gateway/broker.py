@@ -107,6 +107,10 @@ class BrokerLog:
         """See Log.tail."""
         return await self._log().tail(family)
 
+    async def last(self, family: str) -> Envelope | None:
+        """See Log.last."""
+        return await self._log().last(family)
+
     def read(
         self, filters: Sequence[str], start: int = 1, since: datetime | None = None
     ) -> AsyncGenerator[Stored]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
@@ -39,7 +40,7 @@ class Restored:
     """A profile that was brought back; `older` if a newer snapshot was known of."""
 
     generation: int
-    source: Source
+    source: Source | Literal["local"]
     older: bool
 
 

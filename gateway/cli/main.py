@@ -22,9 +22,9 @@ from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
 from events.redis import AWAY
 from events.redis import connect as connect_redis
+from gateway.cli import draining, programs, tenants
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
-from gateway.cli import programs, tenants
 from gateway.cli import tail as tailing
 from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, embedded_nats, find
 
@@ -230,6 +230,19 @@ def send(
     else:
         told = answer.get("commandId")
         out.print(f"{answer.get('status')}: {told} (it goes out when the session is ready)")
+
+
+@app.command()
+def drain(
+    node: Annotated[str, typer.Argument(help="The node's name, NODE in its settings.")],
+    timeout: Annotated[float, typer.Option(help="Seconds until giving up to watch.")] = 600,
+) -> None:
+    """Empty a node before its machine is taken away: other nodes go on with its sessions.
+
+    It runs on, empty, until it is stopped. A node that is stopped hands over by itself.
+    """
+    handed = draining.drain(_service(), node, timeout, out)
+    out.print(f"{node} is empty: {handed} sessions were handed over")
 
 
 keys = typer.Typer(help="API keys: of admins, and of users.", no_args_is_help=True)

@@ -95,8 +95,9 @@ async def test_a_mistake_of_ours_neither_keeps_the_pages_breaker_half_open_nor_i
         ]
         world.machine.costs = Cost(memory_mb=900, cpu_seconds=2.0)
         await asyncio.to_thread(
-            world.until, lambda: world.advance(20) or len(world.envelopes(ANN, "ready")) == 2
+            world.until, lambda: world.advance(20) or len(world.envelopes(ANN, "queued")) == 2
         )
+        await asyncio.to_thread(world.wait_for, ANN, "ready", 2)
 
 
 def received(world: World) -> list[dict[str, object]]:

@@ -611,6 +611,7 @@ def test_launches_wait_for_a_free_slot_and_say_their_place(tmp_path: Path) -> No
         for bot in bots:
             world.create(bot)
         world.until(lambda: len([k for k in world.kinds() if k == "session.queued"]) == 3)
+        world.until(lambda: "session.starting" in world.kinds())
         assert len([k for k in world.kinds() if k == "session.starting"]) == 1
 
         world.launcher.release()

@@ -243,7 +243,9 @@ def test_a_browser_over_its_memory_is_restarted_when_idle(world: World) -> None:
     world.linked(ANN)
     world.machine.costs = Cost(memory_mb=900, cpu_seconds=2.0)
 
-    world.until(lambda: world.advance(20) or len(world.envelopes(ANN, "ready")) == 2)
+    world.until(lambda: world.advance(20) or len(world.envelopes(ANN, "queued")) == 2)
+    # The start takes real time, in which its deadline must not pass.
+    world.wait_for(ANN, "ready", 2)
 
     assert [q.data["reason"] for q in world.envelopes(ANN, "queued")] == ["claimed", "memory"]
     assert world.envelopes(ANN, "crashed") == []

@@ -31,6 +31,7 @@ from events.settings import Settings
 from events.subjects import SessionId
 from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
 from tests.fakes.clock import VirtualClock
+from tests.fakes.leases import Board, FakeLeases
 from tests.fakes.log import MemoryLog
 from tests.fakes.media import FakeMedia
 from tests.fakes.wire import FakeWire
@@ -59,25 +60,35 @@ class FakeMachine:
 class World:
     """What a test plays with. Waits are for conditions; time moves by `clock.advance`."""
 
-    def __init__(self, home: Path, **knobs: object) -> None:
+    def __init__(self, home: Path, beside: World | None = None, **knobs: object) -> None:
+        """With `beside` it is another node on the same log, with a disk of its own."""
         knobs.setdefault("start_concurrency", 100)
-        self.settings = Settings(data_dir=home, node="n1", _env_file=None, **knobs)  # type: ignore[arg-type]
-        self.log = MemoryLog()
-        self.wire = FakeWire()
-        self.clock = VirtualClock()
+        knobs.setdefault("node", "n1")
+        self.settings = Settings(data_dir=home, _env_file=None, **knobs)  # type: ignore[arg-type]
+        self.log = beside.log if beside else MemoryLog()
+        self.wire = beside.wire if beside else FakeWire()
+        self.clock = beside.clock if beside else VirtualClock()
+        self.board = beside.board if beside else Board(self.clock)
+        self.leases = FakeLeases(self.board, self.settings.node)
         self.machine = FakeMachine()
         self.media = FakeMedia()
-        self.shelf = DiskShelf(self.settings.vault, self.settings.vault_keep)
+        # One for all nodes, as Redis is.
+        own = DiskShelf(self.settings.vault, self.settings.vault_keep)
+        self.shelf = beside.shelf if beside else own
         self.vault = Vault(
-            (self.shelf,), lambda: Keys.open(self.settings), self.settings.vault_max_mb
+            (self.shelf,),
+            lambda: Keys.open((beside or self).settings),
+            self.settings.vault_max_mb,
         )
-        self.whatsapp = FakeWhatsApp(self.clock.now)
+        self.whatsapp = beside.whatsapp if beside else FakeWhatsApp(self.clock.now)
         self.launcher = FakeLauncher(self.whatsapp)
         self.loop = LoopThread()
+        self.ended = False
         self.pool: pykka.ActorRef[PoolActor] | None = None
 
     def start(self) -> None:
         """Begin a life of the node."""
+        self.leases = FakeLeases(self.board, self.settings.node)
         self.pool = PoolActor.start(
             Parts(
                 log=self.log,
@@ -85,6 +96,7 @@ class World:
                 clock=self.clock,
                 launcher=self.launcher,
                 wire=self.wire,
+                leases=self.leases,
                 machine=self.machine,
                 media=self.media,
                 vault=self.vault,
@@ -94,14 +106,20 @@ class World:
             ),
             lambda: None,
         )
-        self.until(lambda: self.wire.creates is not None)
+        self.until(lambda: self.settings.node in self.wire.drains)
+        self.creates = self.wire.creates[-1]
 
     def stop(self) -> None:
         """End it cleanly."""
         assert self.pool is not None
         self.pool.tell(Halt())
         assert self.pool.actor_stopped.wait(PATIENCE)
-        self.wire.creates = None
+        self.leases.end()
+        self._unheard()
+
+    def _unheard(self) -> None:
+        self.wire.drains.pop(self.settings.node)
+        self.wire.creates.remove(self.creates)
 
     def kill(self) -> None:
         """End it as kill -9 would: nothing is written, nothing is closed."""
@@ -111,8 +129,21 @@ class World:
         # The parent-death signal takes the browsers along.
         for browser in self.launcher.running:
             browser.die()
-        self.wire.creates = None
+        self.leases.end()
+        self._unheard()
         self.wire.ears.clear()
+
+    def die(self) -> None:
+        """End this node as kill -9 would, where there are others."""
+        assert self.pool is not None
+        self.leases.end()
+        self.pool.stop(timeout=PATIENCE)
+        # Whatever a session of it does next finds no loop, and ends it.
+        self.loop.stop()
+        self.ended = True
+        for browser in self.launcher.running:
+            browser.die()
+        self._unheard()
 
     def until(self, true: Callable[[], object], what: str = "") -> None:
         """Wait for a condition, at most PATIENCE seconds of real time."""
@@ -180,11 +211,12 @@ class World:
         return self.wire.create(session, Create(bot=session.bot, **fields))  # type: ignore[arg-type]
 
     def linked(self, session: SessionId, number: str = NUMBER) -> SessionId:
-        """Create a session, scan, and wait until it is ready."""
+        """Create a session, scan, and wait until it is ready and has read what it missed."""
         self.create(session)
         self.wait_for(session, "pairing")
         self.browser(session).scan(number)
         self.wait_for(session, "ready")
+        self.until(lambda: self.wire.ears[session].is_open)
         return session
 
     def send(
@@ -210,15 +242,16 @@ def refusals(world: World) -> list[Refused]:
 
 
 @contextmanager
-def a_world(home: Path, **knobs: object) -> Iterator[World]:
+def a_world(home: Path, beside: World | None = None, **knobs: object) -> Iterator[World]:
     """A running node; nothing of it is left afterwards."""
-    world = World(home, **knobs)
+    world = World(home, beside, **knobs)
     world.loop.start()
     world.start()
     try:
         yield world
     finally:
         pykka.ActorRegistry.stop_all(timeout=PATIENCE)
-        world.loop.stop()
+        if not world.ended:
+            world.loop.stop()
         # One that its pool began in the moment of the end finds no loop, and ends.
         world.until(lambda: pykka.ActorRegistry.stop_all(timeout=PATIENCE) == [])

@@ -146,7 +146,7 @@ class FakeWhatsApp:
     def __init__(self, now: Callable[[], datetime] | None = None) -> None:
         self.now = now or ticking()
         self.accounts: dict[str, FakeAccount] = {}
-        self.links: dict[Path, str] = {}
+        self.links: dict[str, str] = {}  # linked device -> number
         self.unknown: set[str] = set()  # chat ids of numbers that are not on WhatsApp
         self.lids: dict[str, str] = {}  # phone id -> the LID under which its chat lives
         self.sends: deque[SendOutcome] = deque()  # outcomes of the next sends
@@ -161,7 +161,7 @@ class FakeWhatsApp:
 
     def linked(self, number: str) -> list[FakeBrowser]:
         """Every running page that is linked to this account."""
-        return [page for page in self.pages if self.links.get(page.profile) == number]
+        return [page for page in self.pages if page.number == number]
 
     def deliver(
         self,
@@ -222,16 +222,25 @@ class FakeWhatsApp:
 
     def pair(self, profile: Path, number: str) -> None:
         """Link a profile: here, and in its files, without which its page is a new device."""
-        self.links[profile] = number
         (profile / CREDENTIALS).mkdir(parents=True, exist_ok=True)
-        for name in ("CURRENT", "MANIFEST-000001", "link"):
+        for name in ("CURRENT", "MANIFEST-000001"):
             (profile / CREDENTIALS / name).write_text("MANIFEST-000001\n")
+        device = new_id()
+        (profile / CREDENTIALS / "link").write_text(device)
+        self.links[device] = number
+
+    def device_of(self, profile: Path) -> str | None:
+        """Read a profile's credentials, wherever it was copied to."""
+        try:
+            return (profile / CREDENTIALS / "link").read_text()
+        except OSError:
+            return None
 
     def unlink(self, number: str, reason: str = "unknown_companion") -> None:
         """Remove our devices on the phone; pages that are not open notice at their next start."""
         pages = self.linked(number)
-        for profile in [p for p, owner in self.links.items() if owner == number]:
-            del self.links[profile]
+        for device in [d for d, owner in self.links.items() if owner == number]:
+            del self.links[device]
         for page in pages:
             page.on_loop(lambda page=page: page.lose_link(reason))
 
@@ -331,7 +340,7 @@ Phase = Literal["new", "starting", "up", "gone", "closed"]
 
 
 class FakeBrowser:
-    """One fake page, bound to a profile path; its link survives in `FakeWhatsApp.links`."""
+    """One fake page, bound to a profile path; its link survives in the profile's files."""
 
     _last_pid = 100_000
 
@@ -370,9 +379,8 @@ class FakeBrowser:
     @property
     def number(self) -> str | None:
         """The number this profile is linked to."""
-        if not (self.profile / CREDENTIALS / "link").exists():
-            return None
-        return self.whatsapp.links.get(self.profile)
+        device = self.whatsapp.device_of(self.profile)
+        return None if device is None else self.whatsapp.links.get(device)
 
     def scan(self, number: str, push_name: str | None = "Sim") -> None:
         """Scan the QR code with the phone of this number (or type its pairing code)."""
@@ -674,7 +682,9 @@ class FakeBrowser:
         """Unlink: the page says so, and shows a QR code."""
         await self._call("log_out")
         self._account()
-        del self.whatsapp.links[self.profile]
+        device = self.whatsapp.device_of(self.profile)
+        if device is not None:
+            self.whatsapp.links.pop(device, None)
         self.lose_link("user_initiated")
 
     async def screenshot(self) -> bytes:

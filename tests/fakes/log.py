@@ -84,6 +84,13 @@ class MemoryLog:
             raise LogAway("away")
         return self._tail(family)
 
+    async def last(self, family: str) -> Envelope | None:
+        """See events.log.Log.last."""
+        if self.faults.away:
+            raise LogAway("away")
+        found = (s for s in reversed(self.events) if matches(family, s.subject))
+        return next((stored.envelope for stored in found), None)
+
     async def read(
         self, filters: Sequence[str], start: int = 1, since: datetime | None = None
     ) -> AsyncIterator[Stored]:

@@ -13,6 +13,7 @@ from events import asks, codec, subjects
 from events.clock import utc_now
 from events.envelope import Envelope, Payload
 from events.live import LiveNotice
+from events.session_events import SessionCommand
 from events.subjects import SessionId
 
 
@@ -81,7 +82,10 @@ class FakeWire:
     settled: list[Settled] = field(default_factory=list)
     outbox: dict[SessionId, deque[Envelope]] = field(default_factory=dict)
     forgotten: list[SessionId] = field(default_factory=list)
-    creates: Callable[[Delivered], None] | None = None
+    creates: list[Ear] = field(default_factory=list)
+    queued: deque[Callable[[Ear], None]] = field(default_factory=deque)
+    controls: dict[SessionId, deque[Envelope]] = field(default_factory=dict)
+    drains: dict[str, Callable[[Callable[[bytes], None]], None]] = field(default_factory=dict)
 
     async def open_inbox(
         self,
@@ -94,12 +98,35 @@ class FakeWire:
         ear = Ear(control, sends, asked)
         ear.on_gate = lambda: self.redeliver(session)
         self.ears[session] = ear
+        self._deliver_controls(session)
         return ear
 
     async def open_creates(self, create: Callable[[Delivered], None]) -> Inbox:
         """See actors.inbox.Wire."""
-        self.creates = create
-        return Ear(create, create, lambda _: None)
+        ear = Ear(create, create, lambda _: None)
+        ear.on_gate = self._deliver_creates
+        self.creates.append(ear)
+        return ear
+
+    def _deliver_creates(self) -> None:
+        ear = next((ear for ear in self.creates if ear.is_open and not ear.closed), None)
+        while self.queued and ear is not None:
+            self.queued.popleft()(ear)
+
+    async def open_node(self, node: str, drain: Callable[[Callable[[bytes], None]], None]) -> None:
+        """See actors.inbox.Wire."""
+        self.drains[node] = drain
+
+    async def forward(self, session: SessionId, command: SessionCommand, create: Envelope) -> None:
+        """See actors.inbox.Wire."""
+        envelope = _seal(command, session).model_copy(update={"id": create.id})
+        self.controls.setdefault(session, deque()).append(envelope)
+        self._deliver_controls(session)
+
+    def _deliver_controls(self, session: SessionId) -> None:
+        ear, queue = self.ears.get(session), self.controls.get(session)
+        while queue and ear is not None and not ear.closed:
+            self._command(session, queue.popleft())
 
     async def notice(self, session: SessionId, notice: LiveNotice) -> None:
         """See actors.inbox.Wire."""
@@ -132,24 +159,26 @@ class FakeWire:
         envelope = _seal(payload, session)
         if says is not None:
             envelope = envelope.model_copy(update={"subject": says})
-        assert self.creates is not None
-        creates = self.creates
 
-        def deliver() -> None:
-            creates(
-                Delivered(
-                    subjects.create_command(session.user),
-                    envelope,
-                    FakeReceipt(envelope, self, deliver),
-                )
-            )
+        def again() -> None:
+            self.queued.append(deliver)
+            self._deliver_creates()
 
-        deliver()
+        def deliver(ear: Ear) -> None:
+            subject = subjects.create_command(session.user)
+            ear.control(Delivered(subject, envelope, FakeReceipt(envelope, self, again)))
+
+        again()
         return envelope
 
     def command(self, session: SessionId, payload: Payload) -> Envelope:
         """Deliver a command to a session's control inbox."""
-        envelope, ear = _seal(payload, session), self.ears[session]
+        envelope = _seal(payload, session)
+        self._command(session, envelope)
+        return envelope
+
+    def _command(self, session: SessionId, envelope: Envelope) -> None:
+        ear = self.ears[session]
 
         def deliver() -> None:
             if not ear.closed:
@@ -162,7 +191,6 @@ class FakeWire:
                 )
 
         deliver()
-        return envelope
 
     def send(self, session: SessionId, payload: Payload) -> Envelope:
         """Put a send into a session's outbox; it is delivered when the gate is open."""

@@ -37,6 +37,7 @@ VARIABLES = {
     "MAX_SESSIONS_PER_USER": "50",
     # What is compared must not move: a snapshot of a profile is an event of its session.
     "VAULT_AFTER": "86400",
+    "LEASE_TTL": "3",
     # A client that gets its 202 soon goes on, and the queue is what is struck.
     "SEND_WAIT": "1",
     # Twenty strikes are twenty failures in a row unless success is believed sooner.
@@ -81,6 +82,8 @@ class Experiment:
     kinds: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict[str, str])
     most_sessions: int = 100
+    nodes: int = 1
+    """Nodes beside each other; where there are several, each strike needs what is in the vault."""
 
     @property
     def about(self) -> str:
@@ -97,6 +100,8 @@ EXPERIMENTS = {
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
         Experiment("owner", "c", s.owner_replaced, most_sessions=4),
+        Experiment("node-lost", "g", s.node_lost, nodes=2),
+        Experiment("drain", "g", s.node_drained, nodes=2),
         # Apart: after a flush everything is read anew, and what a cut took is mended by that.
         Experiment("redis-kill", "d", s.redis_killed, ("killed", "power cut")),
         Experiment("redis-flush", "d", s.redis_flushed),
@@ -156,8 +161,13 @@ async def run(
     began = time.monotonic()
     sessions = min(scale.sessions, experiment.most_sessions)
     variables = {**VARIABLES, **scale.variables, **experiment.variables, "FAULTS_MUTANT": mutant}
+    if experiment.nodes > 1:
+        variables["VAULT_AFTER"] = "1"
     async with a_site(home, sessions, programs or {}, **variables) as site:
         say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
+        if experiment.nodes > 1:
+            await site.begin("b")
+            await site.until_saved()
         result = await play(experiment, seed, scale, site, Ledger(), say)
     return dataclasses.replace(result, took=time.monotonic() - began)
 

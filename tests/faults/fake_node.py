@@ -19,7 +19,7 @@ class LinkedLauncher(FakeLauncher):
 
     def browser(self, profile: Path, owner: str) -> FakeBrowser:
         """See FakeLauncher.browser."""
-        if profile not in self.whatsapp.links:
+        if self.whatsapp.device_of(profile) is None:
             self.whatsapp.pair(profile, "15550001111")
         self.browsers = self.running
         return super().browser(profile, owner)

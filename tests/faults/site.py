@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -156,6 +157,7 @@ class Site:
         self.http = httpx.AsyncClient()
         self._variables, self._programs = variables, {**PROGRAMS, **programs}
         self._passwords = Passwords()
+        self._vault_key = b64encode(os.urandom(32)).decode()
         ports: list[int] = []
         while len(ports) < 3:
             ports.append(free_port(ports))
@@ -217,6 +219,13 @@ class Site:
         place.mkdir(parents=True, exist_ok=True)
         return self._ours("node", NODE=name, DATA_DIR=str(place), said=f"node-{name}")
 
+    async def begin(self, name: str) -> Process:
+        """Start one more node, and wait until it takes part."""
+        node = self.parts[name] = self.node(name)
+        node.start()
+        await self.until(lambda: asyncio.sleep(0, "pool.started" in node.tail(200)), 30, name)
+        return node
+
     def profiles(self, node: str) -> Path:
         """Where a node keeps its browser profiles."""
         return self.data / node / "sandbox" / "profiles"
@@ -236,6 +245,7 @@ class Site:
             "REDIS_PORT": str(settings.redis_port),
             "REDIS_PASSWORD": self._passwords.redis,
             "FAULTS_ORDER": str(self.order),
+            "VAULT_KEY": self._vault_key,
             **self._variables,
             **variables,
         }
@@ -300,6 +310,21 @@ class Site:
 
         await self.until(scanned, seconds, f"{session} is scanned", pause=0.2)
         await self.until_words([session], {"ready"}, seconds)
+
+    async def until_saved(self) -> None:
+        """Wait until every session's profile is in the vault."""
+        reader = LogReader(self)
+
+        async def saved() -> bool:
+            events = await reader.more()
+            return {e.session for e in events if e.kind == "profile_saved"} >= {
+                session.dotted for session in self.sessions
+            }
+
+        try:
+            await self.until(saved, 60, "every profile is in the vault", 0.2)
+        finally:
+            await reader.close()
 
     async def word(self, session: SessionId) -> str:
         """Ask for a session's status word; empty if there is no answer."""

@@ -18,7 +18,7 @@ import redis.asyncio
 from events.subjects import SessionId
 from tests.faults.failing_node import POINTS
 from tests.faults.load import Load
-from tests.faults.site import LogReader, Site, kill, told
+from tests.faults.site import LogReader, Process, Site, kill, told
 from tests.faults.usage import tree
 
 
@@ -186,6 +186,40 @@ async def owner_replaced(run: Run, _number: int) -> Struck:
     await asyncio.sleep(run.rather_short(1, 5))
     old.kill()
     return struck("owner replaced", run.everybody, began)
+
+
+async def node_lost(run: Run, number: int) -> Struck:
+    """A machine: the node that has all sessions, kill -9; another one goes on with them."""
+    began, (old, new) = time.time(), _pair(run, number)
+    old.kill()
+    await _claimed(run.site, new.environment["NODE"], began)
+    lost = struck("node lost", run.everybody, began)
+    old.start()
+    return lost
+
+
+async def node_drained(run: Run, number: int) -> Struck:
+    """A node: drained by command or by SIGTERM in turn, and started anew."""
+    began, (old, new) = time.time(), _pair(run, number)
+    name = old.environment["NODE"]
+    if number % 4 < 2:
+        # Refused until the other one, which was away itself, says that it has room.
+        await run.site.until(lambda: _drains(run.site, name), 30, f"{name} drains")
+        await _claimed(run.site, new.environment["NODE"], began)
+    await old.stop()
+    await _claimed(run.site, new.environment["NODE"], began)
+    old.start()
+    return struck("node drained", run.everybody, began)
+
+
+async def _drains(site: Site, node: str) -> bool:
+    return (await site.http.post(f"/api/nodes/{node}/drain")).is_success
+
+
+def _pair(run: Run, number: int) -> tuple[Process, Process]:
+    """Tell which of two nodes has the sessions, and which has none: they take turns."""
+    nodes = (run.site.parts["node"], run.site.parts["b"])
+    return nodes if number % 2 == 0 else (nodes[1], nodes[0])
 
 
 def _copied(was: Path, new: Path) -> None:

@@ -17,7 +17,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from actors.node import DRAIN
+from actors.node import STOP
 from events.session import State
 from events.settings import Settings
 from gateway.app import create_app
@@ -277,7 +277,7 @@ def test_a_node_has_more_time_to_end_than_it_takes() -> None:
     in_kubernetes = workloads()["node"]["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     composed = {compose(name)["services"]["node"]["stop_grace_period"] for name in COMPOSED}
 
-    assert in_kubernetes > 2 * DRAIN
+    assert in_kubernetes > Settings().drain_timeout + STOP
     assert composed == {f"{in_kubernetes // 60}m"}
 
 

@@ -372,7 +372,7 @@ class Owners(RuleBasedStateMachine):
         self.lives += 1
         owner = Owner(self, self.lives)
         self.owners.append(owner)
-        alive = self._as(owner, owner.recorder.claim, fault)
+        alive = self._as(owner, lambda: owner.recorder.claim(ready=lambda: None), fault)
         while alive and far != "claims" and not owner.ready:
             alive = self._get_on(owner, "none")
         if alive and far == "opens":

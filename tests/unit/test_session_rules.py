@@ -268,6 +268,14 @@ def test_each_code_is_one_attempt_and_the_seventh_puts_the_session_to_rest() -> 
     )
 
 
+def test_a_session_whose_node_is_gone_with_the_code_it_showed_rests() -> None:
+    session, events = told(a_session(S.PAIRING), CLAIMING, f.Wanting(orphaned=True))
+
+    assert kinds(events) == "claimed rested"
+    assert session.state is S.RESTING
+    assert session.reason == "owner_lost"
+
+
 def test_a_rested_session_starts_counting_anew() -> None:
     session, events = told(a_session(S.RESTING), e.Start(), f.Launching(), SHOWN)
 

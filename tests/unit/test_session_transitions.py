@@ -92,7 +92,7 @@ operations_paused  ready                                        =
 operations_probed  ready                                        =
 operations_resumed ready                                        =
 parked            page                                          parked
-rested            pairing                                       resting
+rested            registered pairing                            resting
 blocked           page                                          blocked
 logged_out        live rest -logged_out                         logged_out
 stopped           live rest -stopped                            stopped
@@ -165,6 +165,7 @@ COMMANDS: tuple[SessionCommand, ...] = (
 FACTS: tuple[Fact, ...] = (
     f.Claiming(life="life", totals=Totals(received=3)),
     f.Wanting(),
+    f.Wanting(orphaned=True),
     f.Launching(),
     f.Progress(10, "loading"),
     f.Progress(100, "loaded"),

@@ -88,6 +88,11 @@ def shared_redis_cluster(
 @pytest.fixture(params=["server", "cluster"])
 def redis_url(request: pytest.FixtureRequest) -> str:
     """The `REDIS_URL` of the shared Redis, empty, and then that of the shared cluster."""
+    return redis_of_kind(request)
+
+
+def redis_of_kind(request: pytest.FixtureRequest) -> str:
+    """Empty the shared Redis of the kind that a fixture's parameter names; return its URL."""
     if request.param == "server":
         return f"redis://127.0.0.1:{request.getfixturevalue('redis_port')}"
     cluster: services.RedisCluster = request.getfixturevalue("shared_redis_cluster")

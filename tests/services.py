@@ -29,6 +29,9 @@ _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 _BOOT = 60.0
 
+COPIED_AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A master waits five seconds for more copies before it sends the first one anything."""
+
 SERVICE = "wa"
 """What the Sentinels of tests call the master."""
 
@@ -307,8 +310,8 @@ def redis_cluster(
 def redis_pair(home: Path, *, down_after: int = 1_000) -> Iterator[RedisPair]:
     """Run a master with one copy and a Sentinel; `down_after` in milliseconds."""
     with contextlib.ExitStack() as running:
-        master = running.enter_context(redis_server(home / "one"))
-        follows = ("--replicaof", f"127.0.0.1 {master.port}")
+        master = running.enter_context(redis_server(home / "one", options=COPIED_AT_ONCE))
+        follows = ("--replicaof", f"127.0.0.1 {master.port}", *COPIED_AT_ONCE)
         copy = running.enter_context(redis_server(home / "two", options=follows))
         asked = running.enter_context(_asking(master))
         _until(lambda: _has_copies(asked, 1))

@@ -106,6 +106,8 @@ async def test_the_master_that_a_sentinel_names_is_found_after_a_failover(tmp_pa
         async with connected(pair.url) as client:
             await works(client)
             before = await primaries(client)
+            # Only then has the copy what it is to have: Redis acknowledges before.
+            assert await client.execute_command("WAIT", 1, 30_000) == 1
 
             pair.master.kill()
 

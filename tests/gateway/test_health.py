@@ -26,6 +26,7 @@ from tests import services
 from tests.gateway.conftest import KEY, Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode
 from tests.gateway.reads import FakeReads
+from tests.services import redis_cluster
 
 ONE = SessionId("user", "one")
 NAMES = {
@@ -87,6 +88,26 @@ async def test_without_redis_it_is_unhealthy_and_says_what_to_do(
     assert any("REDIS_HOST" in told for told in body["recommendations"])
     assert (live.status_code, ready.status_code) == (200, 503)
     assert ready.json()["checks"] == {"nats": True, "redis": False}
+
+
+async def test_a_server_of_a_cluster_that_is_away_is_named_by_its_slots_and_no_address(
+    tmp_path: Path,
+) -> None:
+    with redis_cluster(tmp_path) as cluster:
+        settings = settings_for("nats://127.0.0.1:9", tmp_path, redis_url=cluster.url)
+        async with serving(settings, None) as running:
+            there = (await running.http.get("/health")).json()["checks"]["redis"]
+            cluster.masters[1].pause()
+            away = there
+            while away["healthy"]:  # What was found a moment ago is told again.
+                away = (await running.http.get("/health")).json()["checks"]["redis"]
+
+    assert (there["healthy"], there["metrics"]["kind"]) == (True, "cluster")
+    assert away["healthy"] is False
+    assert away["message"] == (
+        "Redis does not answer: 1 of 3 servers of the cluster, slots 5461-10922"
+    )
+    assert not any(str(server.port) in json.dumps(away) for server in cluster.masters)
 
 
 async def test_without_nats_it_is_unhealthy(tmp_path: Path) -> None:

@@ -21,10 +21,8 @@ from tests.projections.world import World, eventually, world
 from tests.services import (
     RedisPair,
     RedisServer,
-    free_port,
     redis_cluster,
     redis_pair,
-    redis_server,
 )
 
 DAY = timedelta(days=1)
@@ -42,13 +40,14 @@ class Overtaken(Models):
 
 
 async def test_positions_are_not_written_to_a_copy_that_missed_the_rows(
-    own_redis: RedisServer, nats_url: str, tmp_path: Path
+    nats_url: str, tmp_path: Path
 ) -> None:
     """It has the last position, so nothing but the server itself tells that it is another."""
-    follows = ("--replicaof", f"127.0.0.1 {own_redis.port}")
-    with redis_server(tmp_path / "copy", port=free_port(), options=follows) as copy:
+    with redis_pair(tmp_path) as pair:
+        copy = pair.copy
+        pair.sentinel.kill()  # Who takes over is this test's to say.
         async with (
-            world(nats_url, own_redis.port) as here,
+            world(nats_url, pair.master.port) as here,
             contextlib.aclosing(connect(_settings(copy))) as then,
         ):
             author = here.author()

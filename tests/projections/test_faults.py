@@ -14,6 +14,7 @@ from projections import applier
 from projections.cancelling import cancel
 from projections.rebuild import RebuildFailed, rebuild
 from projections.views import ProjectionHealth
+from tests.conftest import redis_of_kind
 from tests.projections.world import START, Author, World, eventually, world
 from tests.services import NatsCluster, NatsServer, RedisServer
 
@@ -21,6 +22,12 @@ from tests.services import NatsCluster, NatsServer, RedisServer
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(applier, "HEALING", (0.0, 0.05))
+
+
+@pytest.fixture(params=["server", pytest.param("cluster", marks=pytest.mark.long)])
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """The same as elsewhere, but here each test is long enough with one of them."""
+    return redis_of_kind(request)
 
 
 async def test_a_poison_message_stops_messages_with_its_lag_and_not_the_sessions(

@@ -156,6 +156,7 @@ async def test_of_two_one_is_at_work_and_the_other_takes_over_when_it_is_killed(
         await here.agrees_with(author)
 
 
+@pytest.mark.long
 async def test_one_that_ends_hands_its_turn_over_at_once(
     nats_url: str, redis_port: int, tmp_path: Path
 ) -> None:

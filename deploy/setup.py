@@ -110,7 +110,8 @@ def system_packages(python: str) -> None:
     if not os.environ.get("PUPPETEER_EXECUTABLE_PATH") and not any(map(shutil.which, CHROMIUM)):
         missing.append("chromium-headless-shell")
     redis_was_here = any(map(shutil.which, REDIS))
-    if not redis_was_here and not os.environ.get("REDIS_HOST"):
+    elsewhere = os.environ.get("REDIS_HOST") or os.environ.get("REDIS_URL")
+    if not redis_was_here and not elsewhere:
         missing.append("redis-server")
     if not can_make_environments(python):
         missing.append("python3-venv")

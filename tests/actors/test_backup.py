@@ -371,6 +371,7 @@ def ends(backup: Backup) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.long
 def test_three_brokers_are_backed_up_and_restored(
     cluster: services.NatsCluster, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

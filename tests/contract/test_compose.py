@@ -118,6 +118,7 @@ async def test_the_broker_of_one_machine_serves_the_roles(tmp_path: Path) -> Non
     assert (replicas, ack.stream) == (1, subjects.COMMANDS)
 
 
+@pytest.mark.long
 async def test_the_brokers_of_three_machines_are_one_and_outlive_the_loss_of_one(
     tmp_path: Path,
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from events.subjects import SessionId
@@ -118,8 +119,12 @@ async def test_a_frozen_node_that_wakes_writes_nothing_and_closes_its_browsers(s
     old = site.profiles("a")
 
     async def closed() -> bool:
-        held = [" ".join(process.cmdline()) for process in site.browsers(None)]
-        return not any(str(old) in line for line in held)
+        held: list[str] = []
+        for process in site.browsers(None):
+            # One that ends while it is looked at has no command line any more.
+            with contextlib.suppress(psutil.Error):
+                held += process.cmdline()
+        return not any(str(old) in word for word in held)
 
     await site.until(closed, PATIENCE, "the browsers of a are closed")
     reader = LogReader(site)

@@ -83,8 +83,10 @@ class Contact:
 class Phone:
     """All phones of the simulator at `url`; use it as a context manager, or close it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, keep: bool = False) -> None:
+        """`keep` connections, which is quicker; after a kill of the simulator they are dead."""
         self.url = url
+        self._keep = keep
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -314,8 +316,8 @@ class Phone:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # No connection is kept: after a kill of the simulator it would be a dead one.
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+            connector = aiohttp.TCPConnector(limit=0, force_close=not self._keep)
+            self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
 

@@ -36,6 +36,11 @@ class Simulator:
         return f"https://127.0.0.1:{self.port}"
 
     @property
+    def pid(self) -> int | None:
+        """Its process id, if it was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def pin(self) -> str:
         """What Chromium's `--ignore-certificate-errors-spki-list` takes."""
         return pin_of_file(ensure(self.data)[0])

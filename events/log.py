@@ -226,20 +226,26 @@ class JetStreamLog:
     ) -> AsyncIterator[Stored]:
         """See Log.read."""
         async with self._reader(filters, start, since) as reader:
-            while reader.pending:
-                for stored in await reader.next(wait=2.0):
+            while not reader.caught_up:
+                batch = await reader.next(wait=2.0, idle_is_fine=not reader.pending)
+                for stored in batch:
                     yield stored
+                if not batch:
+                    await self._still_behind(reader, filters, since)
 
     async def follow(self, filters: Sequence[str], start: int) -> AsyncIterator[Stored | None]:
         """See Log.follow."""
         async with self._reader(filters, start, None) as reader:
-            if not reader.pending:
+            if reader.caught_up:
                 yield None
             while True:
+                was_behind = not reader.caught_up
                 batch = await reader.next(wait=IDLE, idle_is_fine=True)
                 for stored in batch:
                     yield stored
-                if batch and not reader.pending:
+                if not batch and was_behind:
+                    await self._still_behind(reader, filters, None)
+                if reader.caught_up and (batch or was_behind):
                     yield None
 
     @contextlib.asynccontextmanager
@@ -266,14 +272,39 @@ class JetStreamLog:
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise LogAway(str(error) or type(error).__name__) from error
         try:
-            pending = created.num_pending or 0
-            yield _Reader(self._js, self._stream, created.name, sub, back=back, pending=pending)
+            reader = _Reader(self._js, self._stream, created.name, sub, back=back)
+            reader.pending = created.num_pending or 0
+            # The reader's server counts what it holds itself, and may be behind the others.
+            if created.cluster is not None:
+                reader.end = await self._end(filters, since)
+                reader.position = start - 1
+            yield reader
         finally:
             with contextlib.suppress(nats_errors.Error):
                 await sub.unsubscribe()
             # Best effort: the broker drops an idle reader by itself.
             with contextlib.suppress(js_errors.Error, nats_errors.Error, OSError, TimeoutError):
                 await self._js.delete_consumer(self._stream, created.name)
+
+    async def _end(self, filters: Sequence[str], since: datetime | None) -> int:
+        """Ask the leader for the last position that matches. Raises LogAway."""
+        heads = await asyncio.gather(*(self._last(family) for family in filters))
+        return max(
+            (
+                head.seq or 0
+                for head in heads
+                if head is not None and (since is None or head.time is None or head.time >= since)
+            ),
+            default=0,
+        )
+
+    async def _still_behind(
+        self, reader: _Reader, filters: Sequence[str], since: datetime | None
+    ) -> None:
+        """Believe that nothing comes only if what was last is gone. Raises Hole, LogAway."""
+        reader.end = await self._end(filters, since)
+        if not reader.caught_up:
+            raise Hole(f"the server that is read from has not got to position {reader.end}")
 
 
 class _Reader:
@@ -287,12 +318,18 @@ class _Reader:
         sub: JetStreamContext.PullSubscription,
         *,
         back: asyncio.Event,
-        pending: int,
     ) -> None:
         self._js, self._stream, self._name, self._sub = js, stream, name, sub
         self._back = back
-        self.pending = pending
+        self.pending = 0
+        self.position = 0
+        self.end = 0
         self._expected = 1
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything up to `end` was read, and all that its server has."""
+        return not self.pending and self.position >= self.end
 
     async def next(self, wait: float, idle_is_fine: bool = False) -> list[Stored]:
         give_up = asyncio.get_running_loop().time() + wait
@@ -349,6 +386,7 @@ class _Reader:
             raise Hole(f"expected delivery {self._expected}, got {meta.sequence.consumer}")
         self._expected += 1
         self.pending = meta.num_pending
+        self.position = meta.sequence.stream
         return Stored(
             position=meta.sequence.stream,
             subject=message.subject,

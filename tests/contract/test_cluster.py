@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
-from nats.js.errors import NotFoundError
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from events import codec, subjects
 from events import session_events as e
@@ -32,6 +32,7 @@ OURS = (
 SESSION = SessionId("ada", "shop")
 PICTURE = b"a picture" * 1_000
 FAMILY = subjects.session_family(SESSION)
+READY = subjects.session_event(SESSION, "ready")
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +55,24 @@ async def connected(url: str) -> AsyncIterator[Connection]:
         await client.close()
 
 
+async def gone_for_good(js: JetStreamContext, stream: str) -> None:
+    """Delete a stream; after a server was killed the cluster may still choose who leads."""
+    while True:
+        try:
+            await js.delete_stream(stream)
+        except NotFoundError:
+            return
+        except ServiceUnavailableError:
+            await asyncio.sleep(0.1)
+
+
 @contextlib.asynccontextmanager
 async def empty(cluster: NatsCluster, replicas: int) -> AsyncIterator[Connection]:
     """Connect to a cluster that has the streams of a new service."""
     async with connected(cluster.url) as client:
         js = client.jetstream(timeout=10)
         for name in OURS:
-            with contextlib.suppress(NotFoundError):
-                await js.delete_stream(name)
+            await gone_for_good(js, name)
         await declare(js, settings_for(cluster.url, replicas))
         yield client
 
@@ -86,18 +97,22 @@ class Writer:
                 at=NOW,
                 version=len(self.ids) + 1,
             )
-            subject = subjects.session_event(SESSION, "ready")
-            self.tail = await log.append(subject, self._asked, Guard(FAMILY, self.tail))
+            self.tail = await log.append(READY, self._asked, Guard(FAMILY, self.tail))
             self.ids.append(self._asked.id)
             self._asked = None
 
     async def read(self) -> list[Stored]:
-        log = JetStreamLog(self._client.jetstream(), back=self._client.back)
-        while True:
-            try:
-                return [stored async for stored in log.read([FAMILY])]
-            except (Hole, LogAway):  # The cluster still chooses who leads what.
-                await asyncio.sleep(0.1)
+        return await whole_family(self._client)
+
+
+async def whole_family(client: Connection) -> list[Stored]:
+    """Read all there is of the session."""
+    log = JetStreamLog(client.jetstream(), back=client.back)
+    while True:
+        try:
+            return [stored async for stored in log.read([FAMILY])]
+        except (Hole, LogAway):  # The cluster still chooses who leads what.
+            await asyncio.sleep(0.1)
 
 
 async def leader(js: JetStreamContext, cluster: NatsCluster, stream: str) -> NatsServer:
@@ -126,7 +141,8 @@ async def copies_of(client: Connection, consumer: str) -> int:
     """Ask the broker itself: nats-py does not tell where the copies of a consumer are."""
     subject = f"$JS.API.CONSUMER.INFO.{subjects.COMMANDS}.{consumer}"
     told = json.loads((await client.request(subject, timeout=10)).data)
-    return 1 + len(told["cluster"].get("replicas", []))
+    # While it is moved there is nobody to ask.
+    return 1 + len(told["cluster"].get("replicas", [])) if "cluster" in told else 0
 
 
 async def test_every_stream_and_bucket_is_changed_in_place_when_replicas_changes(
@@ -206,6 +222,24 @@ async def test_a_leader_that_goes_away_during_appends_loses_and_doubles_nothing(
         assert [each.envelope.version for each in stored] == list(range(1, 221))
 
 
+async def test_a_server_that_is_behind_does_not_end_a_read_early(servers: NatsCluster) -> None:
+    count, large = 500, bytes(20_000)
+    async with empty(servers, replicas=3) as client:
+        js = client.jetstream(timeout=10)
+        await copied(js, 3)
+        needed = {(await leader(js, servers, subjects.EVENTS)).url, client.connected_url.geturl()}
+        behind = next(each for each in servers.servers if each.url not in needed)
+        behind.pause()
+        for _ in range(count // 50):
+            await asyncio.gather(*(js.publish(READY, large) for _ in range(50)))
+        behind.resume()
+
+        # Which server a reader is put on is the cluster's to choose: often this one.
+        counts = [len(await whole_family(client)) for _ in range(8)]
+
+        assert counts == [count] * 8
+
+
 @pytest.mark.long
 async def test_without_most_servers_an_append_ends_unknown_and_its_id_can_be_asked_again(
     servers: NatsCluster,
@@ -248,7 +282,7 @@ async def test_a_client_finds_another_server_when_its_own_is_gone_and_at_its_sta
         # Whoever starts now is told of all three, and the one that is gone may stand first.
         others = [each.url for each in servers.servers if each is not mine]
         async with connected(",".join([mine.url, *others])) as late:
-            seen = [each async for each in JetStreamLog(late.jetstream()).read([FAMILY])]
+            seen = await whole_family(late)
         mine.start()
         assert [each.envelope.id for each in seen] == writer.ids
 

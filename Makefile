@@ -12,7 +12,7 @@ PYTEST := $(PYTHON) -m pytest
 # What to hand on, for instance: make test ARGS="-k lease -x"
 ARGS ?=
 # Test files run side by side; most of their time is waiting. 0: one after the other.
-WORKERS ?= 2
+WORKERS ?= 3
 TESTS = $(PYTEST) -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Style before types before import rules before tests, whatever -j says.

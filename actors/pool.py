@@ -52,7 +52,10 @@ from events.pool import Create, NodeStarted, NodeStopped
 from events.subjects import SessionId
 
 SWEEP = 5.0
-"""Seconds between looks for the dead and the forgotten."""
+"""Seconds between looks for the dead and the forgotten, at most."""
+
+LOOKS = 3
+"""How often in the life of a lease a node looks for leases that ran out, at least."""
 
 AGAIN = 1.0
 """Seconds until a boot is tried again that found no log."""
@@ -68,6 +71,7 @@ class PoolActor(pykka.ThreadingActor):
         super().__init__()
         self._parts, self._died = parts, died
         settings = parts.settings
+        self._sweep_every = min(SWEEP, settings.lease_ttl / LOOKS)
         self._actors: dict[SessionId, pykka.ActorRef[SessionActor]] = {}
         self._deaths: dict[SessionId, int] = {}
         self._reviving: set[SessionId] = set()
@@ -197,7 +201,7 @@ class PoolActor(pykka.ThreadingActor):
                 self._parts.settings.node, lambda reply: self._tell_me(DrainAsked(reply))
             )
         )
-        self._later(SWEEP, Sweep())
+        self._later(self._sweep_every, Sweep())
         self._open_or_close()
         self._log.info("pool.started", sessions=len(self._registry.sessions))
 
@@ -359,7 +363,7 @@ class PoolActor(pykka.ThreadingActor):
             then=lambda waiting: self._tell_me(Swept(waiting)),
             failed=lambda error: self._log.debug("pool.sweep_failed", error=repr(error)),
         )
-        self._later(SWEEP, Sweep())
+        self._later(self._sweep_every, Sweep())
 
     def _swept(self, waiting: dict[SessionId, int]) -> None:
         strangers = [session for session in waiting if session not in self._registry.sessions]

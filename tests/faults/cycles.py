@@ -126,11 +126,13 @@ async def cycle(
     browser: Browser = "real",
     warm_up: int = WARM_UP,
 ) -> Cycled:
-    """Start and stop a session that runs; it is stopped afterwards. Raises NotInTime."""
+    """Start and stop a session of a site where all run; all are stopped then. Raises NotInTime."""
     client = await site.connect("service")
     try:
-        hearing = Hearing(client, session)
-        await hearing.begin()
+        # The browsers of others would be counted too.
+        for other in {*site.sessions} - {session}:
+            await (await _heard(client, other)).tell(e.Stop(), "stopped")
+        hearing = await _heard(client, session)
         await hearing.tell(e.Stop(), "stopped")
         for _ in range(warm_up):
             await _once(hearing)
@@ -145,6 +147,12 @@ async def cycle(
         return Cycled(browser, cycles, took, before, await _quiet(site, before))
     finally:
         await client.close()
+
+
+async def _heard(client: Client, session: SessionId) -> Hearing:
+    hearing = Hearing(client, session)
+    await hearing.begin()
+    return hearing
 
 
 async def _once(hearing: Hearing) -> None:

@@ -80,7 +80,7 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param(["--phases", "examples,fuzzing", "--max-examples", "3"], id="some"),
+        pytest.param(["--phases", "examples,fuzzing", "--max-examples", "2"], id="some"),
         pytest.param(
             ["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "50"],
             id="many",

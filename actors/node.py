@@ -27,6 +27,7 @@ from events.clock import SystemClock
 from events.connection import connect
 from events.log import JetStreamLog
 from events.media import JetStreamMedia
+from events.private import write_private
 from events.redis import Redis
 from events.session_rules import Policy
 from events.settings import Settings
@@ -60,6 +61,7 @@ class Node:
     async def _open(self) -> None:
         settings = self.settings
         settings.profiles.mkdir(parents=True, exist_ok=True)
+        write_private(settings.node_file, settings.node)
         await self._launcher.reap_orphans()
         self._client = await connect(
             settings,

@@ -343,6 +343,11 @@ class Settings(BaseSettings):
         return self.home / "profiles"
 
     @property
+    def node_file(self) -> Path:
+        """Where the name is kept under which a node has the profiles of this folder."""
+        return self.home / "node"
+
+    @property
     def api_key_file(self) -> Path:
         """Where the first admin key is kept when `API_KEY` is unset."""
         return self.home / "api-key"
@@ -380,7 +385,13 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the environment; raise BadSettings naming every variable that is off."""
     try:
-        return Settings()  # pyright: ignore[reportCallIssue] - pydantic fills from the environment
+        read = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills from the environment
+        # A machine that is given another name is the same node: its profiles are still here.
+        if "node" not in read.model_fields_set and read.node_file.is_file():
+            return Settings(node=read.node_file.read_text().strip())
+    except OSError as error:
+        raise BadSettings(f"DATA_DIR: {error.filename}: {error.strerror}") from None
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise BadSettings("; ".join(lines)) from None
+    return read

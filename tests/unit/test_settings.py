@@ -186,6 +186,28 @@ def test_a_node_is_called_as_its_machine_where_that_is_a_token(
     assert load().node == node
 
 
+def test_a_node_keeps_the_name_its_data_folder_knows_until_it_is_given_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Settings().node_file
+    kept.parent.mkdir(parents=True)
+    kept.write_text("before-the-move\n")
+    monkeypatch.setattr("socket.gethostname", lambda: "after-the-move")
+
+    assert load().node == "before-the-move"
+    monkeypatch.setenv("NODE", "told")
+    assert load().node == "told"
+
+
+def test_a_kept_name_that_is_none_is_refused_by_its_variable() -> None:
+    kept = Settings().node_file
+    kept.parent.mkdir(parents=True)
+    kept.write_text("two words")
+
+    with pytest.raises(BadSettings, match="NODE"):
+        load()
+
+
 def test_a_bad_node_given_in_code_is_refused_too() -> None:
     with pytest.raises(ValueError, match="NODE must be"):
         Settings(node="a b")  # pyright: ignore[reportCallIssue]

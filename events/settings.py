@@ -385,13 +385,20 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read the environment; raise BadSettings naming every variable that is off."""
     try:
-        read = Settings()  # pyright: ignore[reportCallIssue] - pydantic fills from the environment
-        # A machine that is given another name is the same node: its profiles are still here.
-        if "node" not in read.model_fields_set and read.node_file.is_file():
-            return Settings(node=read.node_file.read_text().strip())
-    except OSError as error:
-        raise BadSettings(f"DATA_DIR: {error.filename}: {error.strerror}") from None
+        settings = Settings()  # pyright: ignore[reportCallIssue] - filled from the environment
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise BadSettings("; ".join(lines)) from None
-    return read
+    return settings if "node" in settings.model_fields_set else _as_before(settings)
+
+
+def _as_before(settings: Settings) -> Settings:
+    """Keep the node's name: a machine that is called otherwise now still has its profiles."""
+    kept = settings.node_file
+    try:
+        name = kept.read_text().strip()
+        return settings.model_copy(update={"node": token(name, "NODE")})
+    except FileNotFoundError:
+        return settings
+    except (OSError, ValueError) as error:
+        raise BadSettings(f"NODE: {kept} does not hold the node's name: {error}") from None

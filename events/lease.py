@@ -55,6 +55,7 @@ class Lease:
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
         seen, since = -1, 0.0
+        said = ""
         while True:
             began = self._now()
             try:
@@ -67,8 +68,13 @@ class Lease:
                     await self._write(revision, began)
                     self._log.info("lease.taken")
                     return
-            except (BrokerAway, Moved):
+            except Moved:
                 pass
+            except BrokerAway as away:
+                # A bucket that no node has made yet looks like this as well.
+                if (why := repr(away.__cause__)) != said:
+                    said = why
+                    self._log.warning("lease.cannot_ask", bucket=self._bucket.stream, error=why)
             await asyncio.sleep(self._seconds / 8)
 
     async def keep(self) -> None:

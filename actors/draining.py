@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -16,7 +16,7 @@ class Drain:
 
     def __init__(
         self,
-        sessions: list[SessionId],
+        sessions: Iterable[SessionId],
         recorder: PoolRecorder,
         *,
         at_once: int,
@@ -25,7 +25,7 @@ class Drain:
     ) -> None:
         """`stop` begins the end of a session here; `over` is called when none is left."""
         self._waiting, self._under_way = list(sessions), set[SessionId]()
-        self._total = len(sessions)
+        self._total = len(self._waiting)
         self._recorder, self._at_once = recorder, at_once
         self._stop, self._over = stop, over
         self._log = structlog.get_logger()

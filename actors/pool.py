@@ -15,6 +15,7 @@ import structlog
 from actors import leases
 from actors import session_messages as to_session
 from actors.admission import Admission
+from actors.children import Children
 from actors.draining import Drain
 from actors.inbox import Delivered, Inbox
 from actors.launches import Launches
@@ -42,11 +43,9 @@ from actors.pool_messages import (
 )
 from actors.pool_recorder import PoolRecorder
 from actors.registry import Registry
-from actors.session import SessionActor
 from actors.tenure import Leased, Looked, Tenure
 from events import codec, live
 from events import session_events as e
-from events.backoff import Backoff
 from events.log import LogError
 from events.pool import Create, NodeStarted, NodeStopped
 from events.subjects import SessionId
@@ -72,9 +71,7 @@ class PoolActor(pykka.ThreadingActor):
         self._parts, self._died = parts, died
         settings = parts.settings
         self._sweep_every = min(SWEEP, settings.lease_ttl / LOOKS)
-        self._actors: dict[SessionId, pykka.ActorRef[SessionActor]] = {}
-        self._deaths: dict[SessionId, int] = {}
-        self._reviving: set[SessionId] = set()
+        self._children = Children(parts, tell_pool=self._tell_me, later=self._later)
         self._creates: Inbox | None = None
         self._drain: Drain | None = None
         self._ending = False
@@ -83,8 +80,8 @@ class PoolActor(pykka.ThreadingActor):
         self._launches = Launches(
             parts,
             self._recorder,
-            is_alive=self._is_alive,
-            let=lambda session: tell(self._actors[session], to_session.SlotFree()),
+            is_alive=self._children.is_alive,
+            let=lambda session: self._children.tell(session, to_session.SlotFree()),
             tell_place=lambda session, place: self._notice(
                 session, live.QueuePosition(position=place)
             ),
@@ -96,12 +93,11 @@ class PoolActor(pykka.ThreadingActor):
             self._registry,
             self._launches,
             self._recorder,
-            is_alive=self._is_alive,
+            is_alive=self._children.is_alive,
             start=self._start,
             run=self._run,
             notice=self._notice,
         )
-        self._revival = Backoff(settings.backoff_first, settings.backoff_max)
         self._log = structlog.get_logger()
 
     @property
@@ -145,7 +141,7 @@ class PoolActor(pykka.ThreadingActor):
                 self._launches.give_back(session)
                 self._revive_later(session)
             case Revive(session):
-                self._reviving.discard(session)
+                self._children.revived(session)
                 if session in self._registry.sessions:
                     self._start(session)
             case Lost(session):
@@ -154,7 +150,8 @@ class PoolActor(pykka.ThreadingActor):
                 self._let_go(session, hand_over=True)
             case Forgotten(session):
                 self._let_go(session, hand_over=False)
-                self._forget(session)
+                self._children.forget(session)
+                self._fold()
             case Sweep():
                 self._sweep()
             case Swept(waiting):
@@ -218,11 +215,7 @@ class PoolActor(pykka.ThreadingActor):
 
     def _halt_now(self) -> None:
         """Stop every session in parallel and wait for all."""
-        refs = [ref for ref in self._actors.values() if ref.is_alive()]
-        for ref in refs:
-            tell(ref, to_session.Halt())
-        for ref in refs:
-            ref.actor_stopped.wait(20)
+        self._children.halt()
         self._end()
 
     def _end(self) -> None:
@@ -232,31 +225,20 @@ class PoolActor(pykka.ThreadingActor):
 
     def _start(self, session: SessionId) -> None:
         """Bring a session up, once this node has its lease."""
-        if self._is_alive(session) or self._ending:
+        if self._children.is_alive(session) or self._ending:
             return
         if self._tenure.holds(session):
-            self._actors[session] = SessionActor.start(session, self._parts, self._tell_me)
+            self._children.start(session)
         else:
             self._tenure.want(session)
 
     def _run(self, session: SessionId, create: Create, delivered: Delivered) -> None:
         command = e.Reset(fresh=True) if create.fresh else e.Start()
-        tell(self._actors[session], to_session.Told(command, delivered))
-
-    def _is_alive(self, session: SessionId) -> bool:
-        held = self._actors.get(session)
-        return held is not None and held.is_alive()
+        self._children.tell(session, to_session.Told(command, delivered))
 
     def _revive_later(self, session: SessionId) -> None:
-        if session in self._reviving or session not in self._registry.sessions:
-            return
-        self._reviving.add(session)
-        deaths = self._deaths[session] = self._deaths.get(session, 0) + 1
-        self._later(self._revival.delay(deaths, session.dotted), Revive(session))
-
-    def _forget(self, session: SessionId) -> None:
-        self._deaths.pop(session, None)
-        self._fold()
+        if session in self._registry.sessions:
+            self._children.revive_later(session)
 
     def _fold(self) -> None:
         try:
@@ -284,31 +266,27 @@ class PoolActor(pykka.ThreadingActor):
         self._open_or_close()
 
     def _heard(self, news: leases.News) -> None:
-        held = self._actors.get(news.session)
         match news:
             case leases.Lost(session):
                 # The browser goes first, then the actor; nothing is written.
-                if held is not None:
-                    tell(held, to_session.Yield())
-                self._actors.pop(session, None)
+                self._children.tell(session, to_session.Yield())
+                self._children.drop(session)
                 self._tenure.lost(session)
                 self._launches.give_back(session)
-            case leases.Lapsed() if held is not None:
-                tell(held, to_session.Doubted())
-            case leases.AccountLost() if held is not None:
-                tell(held, to_session.AccountTaken())
+            case leases.Lapsed(session):
+                self._children.tell(session, to_session.Doubted())
+            case leases.AccountLost(session):
+                self._children.tell(session, to_session.AccountTaken())
             case leases.Freed(session):
                 if session in self._registry.sessions:
                     self._tenure.freed(session)
                 else:
                     self._fold()
                     self._tenure.look()
-            case _:
-                pass  # Of a session that is not here any more.
 
     def _let_go(self, session: SessionId, *, hand_over: bool) -> None:
         self._launches.give_back(session)
-        self._actors.pop(session, None)
+        self._children.drop(session)
         self._tenure.give_up(session, hand_over=hand_over)
         if self._drain is not None:
             self._drain.gone(session)
@@ -330,10 +308,10 @@ class PoolActor(pykka.ThreadingActor):
                 self._drained()
             return
         self._drain = Drain(
-            [session for session in self._actors if self._is_alive(session)],
+            self._children.alive,
             self._recorder,
             at_once=self._parts.settings.start_concurrency,
-            stop=lambda session: tell(self._actors[session], to_session.Halt()),
+            stop=lambda session: self._children.tell(session, to_session.Halt()),
             over=self._drained,
         )
         self._drain.begin()
@@ -351,11 +329,10 @@ class PoolActor(pykka.ThreadingActor):
     # --- sweeping ---------------------------------------------------------------
 
     def _sweep(self) -> None:
-        for session in list(self._actors):
-            if not self._is_alive(session):
-                self._log.warning("pool.found_dead", session=str(session))
-                self._launches.give_back(session)
-                self._revive_later(session)
+        for session in self._children.dead:
+            self._log.warning("pool.found_dead", session=str(session))
+            self._launches.give_back(session)
+            self._revive_later(session)
         self._tenure.say()
         self._tenure.look()
         self._parts.loop.run(
@@ -373,8 +350,8 @@ class PoolActor(pykka.ThreadingActor):
             except LogError:
                 return
         for session in waiting:
-            if self._is_alive(session):
-                tell(self._actors[session], to_session.Overdue())
+            if self._children.is_alive(session):
+                self._children.tell(session, to_session.Overdue())
             elif session not in self._registry.sessions:
                 self._bury(session)
 

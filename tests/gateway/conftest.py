@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,17 @@ async def until_ready(running: Running) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the gateway never connected")
+
+
+async def logged(read: Callable[[], str], requests: int = 1) -> str:
+    """Return what was printed once so many requests are over: their line follows the answer."""
+    told = ""
+    for _ in range(400):
+        told += read()
+        if told.count("http.served") >= requests:
+            return told
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{requests} requests and these lines: {told}")
 
 
 async def key_for(http: httpx.AsyncClient, user: str | None, *scopes: Scope) -> str:

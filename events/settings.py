@@ -398,7 +398,7 @@ def _as_before(settings: Settings) -> Settings:
     try:
         name = kept.read_text().strip()
         return settings.model_copy(update={"node": token(name, "NODE")})
-    except FileNotFoundError:
-        return settings
+    except (FileNotFoundError, NotADirectoryError):
+        return settings  # What is wrong with the folder is for whoever writes to it to say.
     except (OSError, ValueError) as error:
         raise BadSettings(f"NODE: {kept} does not hold the node's name: {error}") from None

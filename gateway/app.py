@@ -38,6 +38,7 @@ from gateway import (
     sessions,
     sse,
     steering,
+    timeline,
     websocket,
 )
 from gateway.access import Access
@@ -110,6 +111,7 @@ def _add_routes(app: FastAPI) -> None:
         chats.router,
         content.router,
         archive.router,
+        timeline.router,
         sessions.router,
         steering.router,
         breakers.router,

@@ -1,4 +1,4 @@
-"""A session's messages as the log holds them: all of them, and never many at once."""
+"""A session as the log holds it: all of it, and never much at once."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ class Recall:
         self._log = BrokerLog(broker)
         self._readers = asyncio.Semaphore(READERS)
 
+    async def transitions(self, session: SessionId) -> AsyncGenerator[Stored]:
+        """Give every event of the session's own, oldest first."""
+        async with self._readers, aclosing(self._read(subjects.session_family(session), 1)) as read:
+            async for stored in read:
+                yield stored
+
     async def forward(self, session: SessionId) -> AsyncGenerator[list[MessageView]]:
         """Give every message, oldest first, some at a time."""
         retelling, start, more = Retelling(HELD), 1, True
@@ -86,7 +92,7 @@ class Recall:
 
     async def _stretch(self, session: SessionId, start: int, end: int) -> list[MessageView]:
         retelling, beyond = Retelling(end - start + HELD), 0
-        async with self._readers, aclosing(self._events(session, start)) as events:
+        async with self._readers, aclosing(self._messages(session, start)) as events:
             async for stored in events:
                 # Past the end too, for what became of the last ones.
                 beyond += stored.position >= end
@@ -97,16 +103,19 @@ class Recall:
 
     async def _page(self, session: SessionId, start: int, size: int) -> list[Stored]:
         page: list[Stored] = []
-        async with self._readers, aclosing(self._events(session, start)) as events:
+        async with self._readers, aclosing(self._messages(session, start)) as events:
             async for stored in events:
                 page.append(stored)
                 if len(page) == size:
                     break
         return page
 
-    async def _events(self, session: SessionId, start: int) -> AsyncGenerator[Stored]:
+    def _messages(self, session: SessionId, start: int) -> AsyncGenerator[Stored]:
+        return self._read(subjects.message_family(session), start)
+
+    async def _read(self, family: str, start: int) -> AsyncGenerator[Stored]:
         try:
-            async with aclosing(self._log.read([subjects.message_family(session)], start)) as read:
+            async with aclosing(self._log.read([family], start)) as read:
                 number = 0
                 async for stored in read:
                     number += 1

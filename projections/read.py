@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Protocol, cast
 
 from events import subjects
@@ -253,12 +254,25 @@ class RedisReadModels:
 
 def _session_view(session: SessionId, fields: Sequence[str | None]) -> SessionView | None:
     row = rows.load(*fields[:4])
+    received, sent, failed, version, counted, last = fields[4:]
+    totals = Totals(
+        received=int(received or 0),
+        sent=int(sent or 0),
+        failed=int(failed or 0),
+        reconnections=row.session.totals.reconnections,
+        message_version=max(int(version or 0), int(counted or 0)),
+    )
+    return view_of(session, row, totals, models.at(last))
+
+
+def view_of(
+    session: SessionId, row: rows.Row, totals: Totals, heard: datetime | None = None
+) -> SessionView | None:
+    """Show a row, or None where there is no such session. `heard`: when its last message came."""
     folded = row.session
     if folded.state in {State.NOTHING, State.REMOVED} or row.created is None:
         return None
-    received, sent, failed, version, counted, last = fields[4:]
     updated = row.updated or row.created
-    heard = models.at(last)
     since = folded.since or row.created
     return SessionView(
         user=session.user,
@@ -284,13 +298,7 @@ def _session_view(session: SessionId, fields: Sequence[str | None]) -> SessionVi
         since=since,
         last_activity=max(updated, heard) if heard else updated,
         ready_since=since if folded.state is State.READY else None,
-        totals=Totals(
-            received=int(received or 0),
-            sent=int(sent or 0),
-            failed=int(failed or 0),
-            reconnections=folded.totals.reconnections,
-            message_version=max(int(version or 0), int(counted or 0)),
-        ),
+        totals=totals,
         version=folded.version,
         position=row.position,
     )

@@ -22,7 +22,7 @@ from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
 from events.redis import AWAY
 from events.redis import connect as connect_redis
-from gateway.cli import draining, programs, tenants
+from gateway.cli import draining, programs, tenants, why
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
@@ -139,6 +139,20 @@ def _row(row: dict[str, JsonValue]) -> list[str]:
         _moment(row.get("lastActivity")),
         str(row.get("error") or row.get("reason") or ""),
     ]
+
+
+@app.command("why")
+def why_is(
+    session: Annotated[str, typer.Argument(help="The id of a session.")],
+    at: Annotated[str | None, typer.Option(help="At another moment: 10m (ago), or a time.")] = None,
+    events: Annotated[int, typer.Option(min=0, max=1_000, help="How many are listed.")] = 10,
+) -> None:
+    """Tell why a session stands as it does, and what led there.
+
+    The log itself is read, so any moment of its life can be asked for.
+    """
+    for line in why.told(_service(), session, at, events):
+        _plain(line)
 
 
 @app.command()

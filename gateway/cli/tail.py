@@ -36,7 +36,7 @@ class Since:
     time: datetime | None = None
 
 
-def since(text: str) -> Since:
+def since(text: str, option: str = "--since") -> Since:
     """Read `10m`, a position, or a time as ISO 8601 writes it; raises CannotDo."""
     if span := SPAN.fullmatch(text):
         return Since(time=utc_now() - timedelta(**{UNITS[span[2]]: int(span[1])}))
@@ -46,7 +46,7 @@ def since(text: str) -> Since:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise CannotDo(
-            f"--since {text}: give a span (30s, 10m, 2h, 1d), a position, or a time "
+            f"{option} {text}: give a span (30s, 10m, 2h, 1d), a position, or a time "
             "(2026-01-31T12:00)"
         ) from None
     # A time without a zone is one on the clock of whoever types it.

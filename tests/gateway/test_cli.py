@@ -92,6 +92,28 @@ async def test_breakers_are_listed_the_open_ones_first(wa: Wa, node: ScriptedNod
     assert {row["type"] for row in json.loads(as_json.output)} == {"session", "page"}
 
 
+async def test_why_a_session_stands_as_it_does_is_told_now_and_at_another_moment(
+    wa: Wa, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+    between = datetime.now(UTC)
+    await node.event(
+        ONE,
+        e.Crashed(reason="page_hung", detail="the page did not answer in time"),
+        e.Suspended(failures=6, until=utc_now() + IN_A_MINUTE),
+    )
+
+    now = await wa("why", "user-one")
+    then = await wa("why", "user-one", "--at", between.isoformat(), "--events", "0")
+    wrong = await wa("why", "user-one", "--at", "17")
+
+    assert now.exit_code == 0, now.output
+    assert "Suspended since" in now.output.splitlines()[1]
+    assert "suspended after" in now.output.splitlines()[-1]
+    assert then.output.splitlines()[1].startswith("Ready since")
+    assert "--at 17" in str(wrong.exception)
+
+
 async def test_a_text_is_sent(wa: Wa, node: ScriptedNode) -> None:
     await node.ready(ONE)
 

@@ -22,7 +22,13 @@ from tests.load.diary import Diary
 from tests.load.ears import Ears
 
 EVERY = 5.0
-"""Seconds between two samples; memory is measured with every sixth, as it costs a second."""
+"""Seconds between two samples."""
+
+WEIGHED = 12
+"""Samples for one measurement of memory, which costs some milliseconds a process."""
+
+PAUSE = 0.01
+"""Seconds between two processes that are weighed: what measures must not be what is measured."""
 
 OURS = ("node", "projections", "gateway")
 """Parts that this project is; NATS, Redis and browsers are others' work."""
@@ -69,7 +75,7 @@ class Meters:
             number = 0
             while True:
                 self.samples.append(await self._sample(client, reads))
-                if number % 6 == 0:
+                if number % WEIGHED == 0:
                     await self.weigh()
                 number += 1
                 await asyncio.sleep(EVERY)
@@ -93,10 +99,12 @@ class Meters:
             parts[name] = usage([process]).pss_mb
         browsers = await asyncio.to_thread(_browsers, self.site)
         parts["browsers"] = 0.0
+        mains = 0
         for process in browsers:
             parts["browsers"] += (await asyncio.to_thread(usage, [process])).pss_mb
-            await asyncio.sleep(0)
-        mains = sum(process.ppid() == self.site.parts["node"].pid for process in browsers)
+            with contextlib.suppress(psutil.Error):
+                mains += process.ppid() == self.site.parts["node"].pid
+            await asyncio.sleep(PAUSE)
         found = Memory(self.diary.now, parts, mains)
         self.memory.append(found)
         return found

@@ -121,18 +121,21 @@ async def _load(site: Site, crowd: Crowd, seen: Seen, say: Say) -> None:
     seen.began = time.time()
     works = [work for session in site.sessions for work in crowd.work(session)]
     tasks = [asyncio.ensure_future(work) for work in [*works, *trouble.work(), meters.run()]]
-    with metered(site, seen.busy):
-        over = seen.diary.began + seen.plan.duration
-        while (rest := over - time.monotonic()) > 0:
-            await asyncio.sleep(min(rest, 5.0))
-            say(_progress(seen.diary))
-            for task in tasks:
-                if task.done():
-                    task.result()
-    seen.took = seen.diary.now
-    for task in tasks:
-        task.cancel()
-    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+    try:
+        with metered(site, seen.busy):
+            over = seen.diary.began + seen.plan.duration
+            while (rest := over - time.monotonic()) > 0:
+                await asyncio.sleep(min(rest, 5.0))
+                say(_progress(seen.diary))
+                for task in tasks:
+                    if task.done():
+                        task.result()
+        seen.took = seen.diary.now
+    finally:
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
     seen.samples, seen.memory = meters.samples, meters.memory

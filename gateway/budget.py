@@ -96,8 +96,8 @@ class Budgets:
         await self._app(scope, receive, told)
 
 
-def budget_of(request: Request) -> Budget:
-    """Return the budget of a request."""
+async def budget_of(request: Request) -> Budget:
+    """Return the budget of a request. Not a plain function: that would run on another thread."""
     return cast("Budget", request.state.budget)
 
 

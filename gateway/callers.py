@@ -118,4 +118,9 @@ def caller_of(connection: HTTPConnection) -> Caller:
     return caller
 
 
-Who = Annotated[Caller, Depends(caller_of)]
+async def _caller(connection: HTTPConnection) -> Caller:
+    # See parts.py: a plain function would run on another thread.
+    return caller_of(connection)
+
+
+Who = Annotated[Caller, Depends(_caller)]

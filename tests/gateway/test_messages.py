@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -384,13 +385,22 @@ async def test_a_full_inbox_is_a_429(nats_url: str, reads: FakeReads, tmp_path: 
 # --- history --------------------------------------------------------------------------
 
 
+async def _history(http: httpx.AsyncClient, count: int) -> dict[str, Any]:
+    """Read a history once it has so many messages: a send is answered before it is projected."""
+    while True:
+        body = (await http.get("/api/messages/user-one/history")).json()
+        if len(body["messages"]) >= count:
+            return body
+        await asyncio.sleep(0.01)
+
+
 async def test_history_is_newest_first(http: httpx.AsyncClient, node: ScriptedNode) -> None:
     await node.ready(ONE)
     for number in range(3):
         await node.message(ONE, received(str(number)))
     await http.post("/api/messages/send", json=TEXT)
 
-    body = (await http.get("/api/messages/user-one/history")).json()
+    body = await _history(http, 4)
 
     assert body["success"] is True
     assert [m["direction"] for m in body["messages"]] == ["out", "in", "in", "in"]
@@ -422,6 +432,6 @@ async def test_the_id_of_a_send_is_the_id_of_its_history(
     await node.ready(ONE)
 
     told = (await http.post("/api/messages/send", json=TEXT)).json()
-    held = (await http.get("/api/messages/user-one/history")).json()["messages"][0]
+    held = (await _history(http, 1))["messages"][0]
 
     assert held["messageId"] == told["messageId"]

@@ -23,6 +23,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
 from events import codec, subjects
 from events.envelope import Envelope
+from events.pull import Pull
 
 log = structlog.get_logger()
 
@@ -268,20 +269,22 @@ class JetStreamLog:
         back = self._back() if self._back is not None else asyncio.Event()
         try:
             created = await self._js.add_consumer(self._stream, config)
-            sub = await self._js.pull_subscribe_bind(consumer=created.name, stream=self._stream)
+            pull = Pull(self._js, self._stream, created.name, BATCH)
+            await pull.open()
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise LogAway(str(error) or type(error).__name__) from error
+        reader = _Reader(self._js, self._stream, created.name, pull, back=back)
+        reader.pending = created.num_pending or 0
+        cut = asyncio.create_task(reader.until_cut())
         try:
-            reader = _Reader(self._js, self._stream, created.name, sub, back=back)
-            reader.pending = created.num_pending or 0
             # The reader's server counts what it holds itself, and may be behind the others.
             if created.cluster is not None:
                 reader.end = await self._end(filters, since)
                 reader.position = start - 1
             yield reader
         finally:
-            with contextlib.suppress(nats_errors.Error):
-                await sub.unsubscribe()
+            cut.cancel()
+            await pull.close()
             # Best effort: the broker drops an idle reader by itself.
             with contextlib.suppress(js_errors.Error, nats_errors.Error, OSError, TimeoutError):
                 await self._js.delete_consumer(self._stream, created.name)
@@ -315,11 +318,11 @@ class _Reader:
         js: JetStreamContext,
         stream: str,
         name: str,
-        sub: JetStreamContext.PullSubscription,
+        pull: Pull,
         *,
         back: asyncio.Event,
     ) -> None:
-        self._js, self._stream, self._name, self._sub = js, stream, name, sub
+        self._js, self._stream, self._name, self._pull = js, stream, name, pull
         self._back = back
         self.pending = 0
         self.position = 0
@@ -331,42 +334,38 @@ class _Reader:
         """Whether everything up to `end` was read, and all that its server has."""
         return not self.pending and self.position >= self.end
 
+    async def until_cut(self) -> None:
+        """End a wait as soon as the connection was lost and is there again."""
+        await self._back.wait()
+        self._pull.wake()
+
     async def next(self, wait: float, idle_is_fine: bool = False) -> list[Stored]:
-        give_up = asyncio.get_running_loop().time() + wait
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + wait
         while True:
+            # A broker that was away has forgotten what was asked of it, and answers nothing.
+            if self._back.is_set():
+                raise Hole("the connection was lost and is there again")
+            left = give_up - loop.time()
+            if left <= 0:
+                if not idle_is_fine:
+                    raise Hole("the broker had more to tell and did not")
+                await self._still_there()
+                self._pull.forget()
+                return []
             try:
-                messages = await self._fetch(wait)
+                messages = await self._pull.next(left)
             except js_errors.ServiceUnavailableError as error:
                 # Nobody listens: a reader just made on a cluster is announced a
                 # moment before the server that serves it is ready to.
-                if asyncio.get_running_loop().time() > give_up:
+                if loop.time() + 0.05 > give_up:
                     raise LogAway(str(error)) from error
                 await asyncio.sleep(0.05)
-            except (nats_errors.TimeoutError, TimeoutError):
-                if idle_is_fine:
-                    await self._still_there()
-                    return []
-                raise Hole("the broker had more to tell and did not") from None
             except (js_errors.Error, nats_errors.Error, OSError) as error:
                 raise LogAway(str(error) or type(error).__name__) from error
             else:
-                return [self._stored(message) for message in messages]
-
-    async def _fetch(self, wait: float) -> list[Msg]:
-        # A broker that was away has forgotten what was asked of it, and answers nothing.
-        fetching = asyncio.ensure_future(self._sub.fetch(BATCH, timeout=wait))
-        back = asyncio.ensure_future(self._back.wait())
-        try:
-            await asyncio.wait({fetching, back}, return_when=asyncio.FIRST_COMPLETED)
-            if not fetching.done():
-                raise Hole("the connection was lost and is there again")
-            return fetching.result()
-        finally:
-            for task in (fetching, back):
-                # Before Python 3.12 a fetch that gets its answer now loses its cancellation.
-                while not task.done():
-                    task.cancel()
-                    await asyncio.wait({task}, timeout=0.2)
+                if messages:
+                    return [self._stored(message) for message in messages]
 
     async def _still_there(self) -> None:
         # A consumer that the broker lost (a restart: it lives in memory) is silent for ever.
@@ -377,7 +376,7 @@ class _Reader:
         except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
             raise LogAway(str(error) or type(error).__name__) from error
         delivered = held.delivered.consumer_seq if held.delivered else 0
-        if delivered >= self._expected:
+        if delivered >= self._expected and not self._pull.holds:
             raise Hole("events were sent and never arrived")
 
     def _stored(self, message: Msg) -> Stored:

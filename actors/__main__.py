@@ -7,6 +7,7 @@ import signal
 import sys
 
 from actors.node import Node
+from events import collector
 from events.logging import configure
 from events.settings import BadSettings, load
 
@@ -30,6 +31,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: node.ended.set())
     node.start()
+    collector.spare()
     node.ended.wait()
     node.stop()
     return 1 if node.failed else 0

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import uvloop
+
 T = TypeVar("T")
 
 
@@ -23,7 +25,7 @@ class LoopThread:
     """Runs coroutines for actors."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="asyncio", daemon=True)
         # Taken for the moment of handing over only: what is handed over before the
         # stop is seen by it, and nothing is handed to a loop that will never run it.

@@ -23,8 +23,8 @@ STILL_AT_IT = 10.0
 GIVE_UP = 90.0
 """An actor that says nothing for this long has died with the command in its mailbox."""
 
-PULL = 10.0
-"""Seconds an empty pull waits at the broker."""
+PULL = 60.0
+"""Seconds an empty pull waits at the broker. What ends it before its time is told, or renews it."""
 
 AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import signal
 import socket
 import sys
@@ -12,7 +11,7 @@ import sys
 import structlog
 import uvloop
 
-from events import logging
+from events import collector, logging
 from events.settings import BadSettings, Settings, load
 from gateway.app import create_app
 from gateway.auth import admin_key
@@ -60,11 +59,7 @@ async def serve(settings: Settings, key: str, listener: socket.socket) -> None:
         loop.add_signal_handler(number, server.end)
     port = listener.getsockname()[1]
     log.info("gateway.listening", host=settings.host, port=port)
-    # What is there now stays: walking over it again and again is what the
-    # slowest requests were waiting for.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    collector.spare()
     await server.serve(sockets=[listener])
     log.info("gateway.ended")
 

@@ -9,11 +9,12 @@ import signal
 import sys
 
 import structlog
+import uvloop
 from nats import errors as nats_errors
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
-from events import connection, logging, subjects
+from events import collector, connection, logging, subjects
 from events.log import JetStreamLog, LogAway
 from events.redis import connect
 from events.settings import BadSettings, Settings, load
@@ -44,7 +45,8 @@ def main() -> int:
         return 2
     logging.configure(settings, "projections")
     try:
-        return asyncio.run(serve(settings))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(settings))
     except connection.NoBroker as error:
         sys.stderr.write(f"projections: {error}\n")
         return 1
@@ -76,6 +78,7 @@ async def serve(settings: Settings) -> int:
     codes = QrCodes(client, redis)
     work = {asyncio.create_task(in_turn(lease_of(js, settings), projector.run, codes.run))}
     until = asyncio.create_task(ended.wait())
+    collector.spare()
     log.info("projections.started")
     try:
         done, _ = await asyncio.wait({*work, until}, return_when=asyncio.FIRST_COMPLETED)

@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from tests.simulator.application import make_application
@@ -36,7 +37,8 @@ def main() -> int:
     if arguments.die_with_parent:
         _die_with_parent(arguments.die_with_parent)
     try:
-        asyncio.run(_serve(arguments.port, arguments.data, arguments.ready_file, knobs))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(arguments.port, arguments.data, arguments.ready_file, knobs))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         print(f"cannot listen on 127.0.0.1:{arguments.port}: {reason}", file=sys.stderr)

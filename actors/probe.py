@@ -15,14 +15,26 @@ class Probe:
 
     def __init__(self, own: SessionParts) -> None:
         self._own = own
+        self._heard = float("-inf")
+        self._must = False
+
+    def heard(self) -> None:
+        """Note that the page said something: that is as good as an answer."""
+        self._heard = self._own.node.clock.monotonic()
 
     def look(self) -> None:
-        """Ask how the page is, and again after the interval."""
-        self._call(lambda page: page.status())
-        self._own.timers.ring("probe", self._own.node.settings.probe_interval)
+        """Ask how the page is once it was silent for the interval, and again after that."""
+        interval = self._own.node.settings.probe_interval
+        silent = self._own.node.clock.monotonic() - self._heard
+        if self._must or silent >= interval:
+            self._must, silent = False, 0.0
+            self._call(lambda page: page.status())
+        # Never later than an interval after its last word, so what freezes is noticed in time.
+        self._own.timers.ring("probe", interval - silent)
 
     def look_soon(self) -> None:
-        """Ask again as soon as a page that navigates can be there."""
+        """Ask again as soon as a page that navigates can be there, whatever it says meanwhile."""
+        self._must = True
         self._own.timers.ring("probe", self._own.node.settings.probe_timeout)
 
     def refresh_qr(self) -> None:

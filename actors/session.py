@@ -431,8 +431,10 @@ class SessionActor(pykka.ThreadingActor):
             case b.LoggedOut(reason):
                 self._note(Unlinked(reason or "unlinked"))
             case b.MessageSeen():
+                self._probe.heard()
                 self._receiver.see(sighting)
             case b.AckSeen():
+                self._probe.heard()
                 self._receiver.acked(sighting)
             case b.Gone(reason, detail):
                 self._note(Failure(reason, detail))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 
@@ -18,7 +19,9 @@ EVENTS = "qr-update,state-change,message-received"
 class Ears:
     """Hears the feed from `listen` on, until that is cancelled. Ids are the joined ones."""
 
-    def __init__(self, diary: Diary, scan: Callable[[str, str], Awaitable[None]]) -> None:
+    def __init__(
+        self, diary: Diary, scan: Callable[[str, str], Coroutine[None, None, None]]
+    ) -> None:
         """`scan(session, code)` is called for each code that is shown."""
         self._diary, self._scan = diary, scan
         self.states: dict[str, str] = {}
@@ -27,6 +30,8 @@ class Ears:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._scanning: set[asyncio.Task[None]] = set()
         self.position: int | None = None
+        self.shown: Callable[[str], object] = lambda _: None
+        """Called with each session that shows a code."""
 
     async def listen(self, http: aiohttp.ClientSession, key: str) -> None:
         """Hear for ever, and go on where it was cut."""
@@ -43,9 +48,8 @@ class Ears:
                 pass
             await asyncio.sleep(0.1)
 
-    def _hear(self, frame: dict[str, object]) -> None:
+    def _hear(self, frame: dict[str, Any]) -> None:
         payload = frame["payload"]
-        assert isinstance(payload, dict)
         session = str(frame["session"])
         if frame["position"] is not None:
             self.position = int(str(frame["position"]))
@@ -54,6 +58,7 @@ class Ears:
             self._diary.lags.append((self._diary.now, lag))
         match frame["event"]:
             case "qr-update":
+                self.shown(session)
                 task = asyncio.create_task(self._scan(session, str(payload["qr"])))
                 self._scanning.add(task)
                 task.add_done_callback(self._scanning.discard)

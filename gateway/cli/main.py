@@ -26,6 +26,7 @@ from gateway.cli import draining, programs, tenants, why
 from gateway.cli import keys as keeping
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
+from gateway.cli import top as watching
 from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, embedded_nats, find
 
 app = typer.Typer(
@@ -153,6 +154,14 @@ def why_is(
     """
     for line in why.told(_service(), session, at, events):
         _plain(line)
+
+
+@app.command()
+def top(
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2,
+) -> None:
+    """Watch sessions, rates and breakers until Ctrl-C; in a pipe, one table and the end."""
+    watching.top(_service(), out, interval)
 
 
 @app.command()

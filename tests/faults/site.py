@@ -361,7 +361,9 @@ class Site:
         asked = ["/api/sessions", "/health?detailed=true"] * CROWD
         # By connections that are closed then: they are no part of what is measured.
         url, headers = self.http.base_url, {"x-api-key": KEY}
-        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as http:
+        async with httpx.AsyncClient(
+            base_url=url, headers=headers, trust_env=False, timeout=40
+        ) as http:
             await asyncio.gather(*(http.get(path, timeout=30) for path in asked))
 
     # --- browsers -------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_a_payload_that_is_none_is_refused_by_the_schema(spoil: dict[str, Any]) 
 
 
 async def test_whoever_may_read_the_manual_may_read_it(alone: Running) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         shut = await http.get("/asyncapi.json")
         told = await http.get(f"/asyncapi.json?api_key={KEY}")
         page = await http.get(f"/docs?api_key={KEY}")

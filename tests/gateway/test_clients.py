@@ -77,7 +77,7 @@ async def test_a_slash_at_the_end_changes_nothing(
     "path", ["/api/sessions/", "/api/messages/send/", "/socket.io", "/metrics/"]
 )
 async def test_a_slash_at_the_end_opens_nothing(alone: Running, path: str) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         answer = await http.get(path)
 
     # Socket.IO asks for the key itself, once it is spoken.
@@ -198,7 +198,7 @@ async def test_pages_may_send_what_their_tools_add_and_cookies_that_open_nothing
     }
     async with (
         serving(settings, FakeReads()) as running,
-        httpx.AsyncClient(base_url=running.url, headers={"origin": PAGE}) as http,
+        httpx.AsyncClient(base_url=running.url, headers={"origin": PAGE}, timeout=40) as http,
     ):
         before = await http.options(CREATE, headers=asked)
         refused = await http.get("/api/sessions", headers={"cookie": "session=1"})

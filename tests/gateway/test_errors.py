@@ -276,7 +276,7 @@ KEYS: dict[str, tuple[dict[str, str], int]] = {
 
 @pytest.mark.parametrize(("headers", "status"), KEYS.values(), ids=KEYS)
 async def test_who_may_come_in(alone: Running, headers: dict[str, str], status: int) -> None:
-    async with httpx.AsyncClient(base_url=alone.url, headers=headers) as http:
+    async with httpx.AsyncClient(base_url=alone.url, headers=headers, timeout=40) as http:
         answer = await http.get("/api/sessions")
 
     assert answer.status_code == status
@@ -299,17 +299,17 @@ CLOSED = (
 
 @pytest.mark.parametrize("path", CLOSED)
 async def test_every_other_route_needs_a_key(alone: Running, path: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=40) as http:
         assert (await http.get(f"{alone.url}{path}")).status_code == 401
 
 
 async def test_a_key_in_the_address_does_not_open_the_api(alone: Running) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         assert (await http.get(f"/api/sessions?api_key={KEY}")).status_code == 401
 
 
 async def test_no_key_is_ever_logged(alone: Running, capfd: pytest.CaptureFixture[str]) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         await http.get(f"/docs?api_key={KEY}")
         await http.get("/docs?api_key=another-secret")
         await http.get("/api/sessions", headers={"x-api-key": "yet-another-secret"})
@@ -329,7 +329,7 @@ PREFLIGHT = {
 
 
 async def test_no_origin_is_allowed_by_default(alone: Running) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         answer = await http.options("/api/sessions/user-one", headers=PREFLIGHT)
 
     assert "access-control-allow-origin" not in answer.headers
@@ -343,7 +343,7 @@ async def test_an_allowed_origin_may_send_its_key_and_read_the_answer(
     )
     async with (
         serving(settings, FakeReads()) as running,
-        httpx.AsyncClient(base_url=running.url) as http,
+        httpx.AsyncClient(base_url=running.url, timeout=40) as http,
     ):
         asked = await http.options("/api/sessions/user-one", headers=PREFLIGHT)
         denied = await http.get("/api/sessions", headers={"origin": "https://app.example"})
@@ -361,7 +361,7 @@ async def test_the_sandbox_lets_this_machine_in(tmp_path: Path) -> None:
     settings = settings_for("nats://127.0.0.1:9", tmp_path, sandbox_url="https://127.0.0.1:8443")
     async with (
         serving(settings, FakeReads()) as running,
-        httpx.AsyncClient(base_url=running.url) as http,
+        httpx.AsyncClient(base_url=running.url, timeout=40) as http,
     ):
         near = await http.options(
             "/api/sessions", headers=PREFLIGHT | {"origin": "http://localhost:5173"}

@@ -46,7 +46,7 @@ async def owner_of(node: ScriptedNode, session: SessionId) -> None:
 
 
 async def test_all_is_well(running: Running, node: ScriptedNode) -> None:
-    async with httpx.AsyncClient(base_url=running.url) as http:
+    async with httpx.AsyncClient(base_url=running.url, timeout=40) as http:
         answer = await http.get("/health")
 
     body = answer.json()
@@ -61,7 +61,7 @@ async def test_all_is_well(running: Running, node: ScriptedNode) -> None:
 async def test_details_come_with_history_and_what_to_do(
     running: Running, node: ScriptedNode
 ) -> None:
-    async with httpx.AsyncClient(base_url=running.url) as http:
+    async with httpx.AsyncClient(base_url=running.url, timeout=40) as http:
         body = (await http.get("/health?detailed=true")).json()
 
     assert body["current"]["status"] == body["status"]
@@ -77,7 +77,7 @@ async def test_without_redis_it_is_unhealthy_and_says_what_to_do(
 ) -> None:
     reads.away = True
 
-    async with httpx.AsyncClient(base_url=running.url) as http:
+    async with httpx.AsyncClient(base_url=running.url, timeout=40) as http:
         answer = await http.get("/health?detailed=true")
         live = await http.get("/health/live")
         ready = await http.get("/health/ready")
@@ -90,17 +90,23 @@ async def test_without_redis_it_is_unhealthy_and_says_what_to_do(
     assert ready.json()["checks"] == {"nats": True, "redis": False}
 
 
+async def redis_is(running: Running, *, healthy: bool) -> dict[str, Any]:
+    """Wait until health says so of Redis: what was found a moment ago is told again."""
+    while True:
+        found = (await running.http.get("/health")).json()["checks"]["redis"]
+        if found["healthy"] is healthy:
+            return found
+
+
 async def test_a_server_of_a_cluster_that_is_away_is_named_by_its_slots_and_no_address(
     tmp_path: Path,
 ) -> None:
     with redis_cluster(tmp_path) as cluster:
         settings = settings_for("nats://127.0.0.1:9", tmp_path, redis_url=cluster.url)
         async with serving(settings, None) as running:
-            there = (await running.http.get("/health")).json()["checks"]["redis"]
+            there = await redis_is(running, healthy=True)
             cluster.masters[1].pause()
-            away = there
-            while away["healthy"]:  # What was found a moment ago is told again.
-                away = (await running.http.get("/health")).json()["checks"]["redis"]
+            away = await redis_is(running, healthy=False)
 
     assert (there["healthy"], there["metrics"]["kind"]) == (True, "cluster")
     assert away["healthy"] is False
@@ -319,7 +325,7 @@ async def test_the_manual_is_for_machines_and_people(alone: Running) -> None:
 
 
 async def test_the_manual_opens_in_a_browser(alone: Running) -> None:
-    async with httpx.AsyncClient(base_url=alone.url) as http:
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
         answer = await http.get(f"/docs?api_key={KEY}")
 
     assert answer.status_code == 200

@@ -46,7 +46,7 @@ async def test_it_starts_without_nats_and_redis_and_ends_on_sigterm(tmp_path: Pa
     await answers(port)
     key = (tmp_path / "live" / "api-key").read_text().strip()
 
-    async with httpx.AsyncClient(headers={"x-api-key": key}) as http:
+    async with httpx.AsyncClient(headers={"x-api-key": key}, timeout=40) as http:
         listed = await http.get(f"http://127.0.0.1:{port}/api/sessions")
         health = await http.get(f"http://127.0.0.1:{port}/health")
         docs = await http.get(f"http://127.0.0.1:{port}/docs?api_key={key}")

@@ -155,7 +155,7 @@ async def test_every_answer_of_a_limited_route_tells_the_figures(
 
 
 async def test_no_key_no_figures_of_anybody(limited: Running) -> None:
-    async with httpx.AsyncClient(base_url=limited.url) as http:
+    async with httpx.AsyncClient(base_url=limited.url, timeout=40) as http:
         answer = await http.post("/api/sessions/create", json=PAIR)
 
     assert answer.status_code == 401

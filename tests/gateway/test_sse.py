@@ -197,7 +197,7 @@ async def test_without_a_broker_a_stream_is_refused_as_away(alone: Running) -> N
 async def test_an_event_source_gives_its_key_in_the_address(
     running: Running, node: ScriptedNode
 ) -> None:
-    async with httpx.AsyncClient(base_url=running.url) as browser:
+    async with httpx.AsyncClient(base_url=running.url, timeout=40) as browser:
         closed = await browser.get("/api/events")
         query = {"session": "user-one", "api_key": KEY}
         async with browser.stream("GET", "/api/events", params=query) as response:

@@ -270,7 +270,9 @@ async def test_a_user_reaches_its_own_sessions(running: Running, two: ScriptedNo
     key = await key_for(running.http, MINE.user)
     send = {"to": "491701234567", "message": "hello"}
 
-    async with httpx.AsyncClient(base_url=running.url, headers={"x-api-key": key}) as http:
+    async with httpx.AsyncClient(
+        base_url=running.url, headers={"x-api-key": key}, timeout=40
+    ) as http:
         listed = await http.get("/api/sessions")
         shown = await http.get(f"/api/sessions/{MINE.user}/{MINE.bot}")
         stats = await http.get("/api/sessions/stats")

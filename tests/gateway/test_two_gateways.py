@@ -36,7 +36,7 @@ async def another(
     )
     base = f"http://127.0.0.1:{port}"
     try:
-        async with httpx.AsyncClient(base_url=base, headers={"x-api-key": KEY}) as http:
+        async with httpx.AsyncClient(base_url=base, headers={"x-api-key": KEY}, timeout=40) as http:
             async with asyncio.timeout(60):
                 while not await _is_ready(http):
                     await asyncio.sleep(0.05)

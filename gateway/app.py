@@ -26,6 +26,7 @@ from gateway import (
     archive,
     asyncapi,
     breakers,
+    charts,
     chats,
     content,
     docs,
@@ -35,6 +36,7 @@ from gateway import (
     metrics,
     nodes,
     qr,
+    screenshots,
     sessions,
     sse,
     steering,
@@ -47,6 +49,7 @@ from gateway.bodies import Bodies
 from gateway.broker import BrokerAway
 from gateway.budget import Budgets
 from gateway.callers import ANYONE, needs
+from gateway.console import routes as console
 from gateway.edges import Edges
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
@@ -112,6 +115,8 @@ def _add_routes(app: FastAPI) -> None:
         content.router,
         archive.router,
         timeline.router,
+        charts.router,
+        screenshots.router,
         sessions.router,
         steering.router,
         breakers.router,
@@ -125,6 +130,7 @@ def _add_routes(app: FastAPI) -> None:
         websocket.router,
         webhooks.router,
         letter_routes.router,
+        console.router,
     ):
         app.include_router(router)
     app.add_route("/openapi.json", docs.openapi, include_in_schema=False)

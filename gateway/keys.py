@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from events.clock import utc_now
 from gateway.answers import SECRET, Answer, answer, errors
-from gateway.callers import SCOPES, Scope, needs
+from gateway.callers import ANY_KEY, SCOPES, Scope, Who, needs
 from gateway.ids import Id
 from gateway.keyring import Key
 from gateway.parts import Use
@@ -102,6 +102,15 @@ class KeysAnswer(Answer):
     keys: list[KeyDTO]
 
 
+class OwnAnswer(Answer):
+    """What the key of this very request may do; `userId` is null for an admin's."""
+
+    id: str
+    user_id: str | None
+    admin: bool
+    scopes: list[Scope]
+
+
 _EXAMPLE = {"name": "support desk", "userId": "user-1", "scopes": ["read", "send"]}
 
 
@@ -122,6 +131,17 @@ async def make(body: Annotated[KeyBody, Body(examples=[_EXAMPLE])], parts: Use) 
 async def listing(parts: Use) -> Response:
     """List the keys without their secrets, which are kept nowhere."""
     return answer(KeysAnswer(keys=[_dto(key) for key in await parts.keyring.all()]))
+
+
+@router.get(
+    "/own", summary="What this key may do", responses={200: {"model": OwnAnswer}} | errors()
+)
+@needs(ANY_KEY)
+async def own(caller: Who) -> Response:
+    """Tell whose key came with the request, and its scopes."""
+    admin = caller.user is None
+    scopes = sorted(caller.scopes)
+    return answer(OwnAnswer(id=caller.id, user_id=caller.user, admin=admin, scopes=scopes))
 
 
 @router.delete(

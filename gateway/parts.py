@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from events.log import Stored
 from events.settings import Settings
 from gateway.asks import Asks
 from gateway.broker import Broker, BrokerLog
@@ -17,6 +18,7 @@ from gateway.commands import Commands
 from gateway.directory import Directory
 from gateway.downloads import Downloads
 from gateway.feed import Feed
+from gateway.frames import Told
 from gateway.instruments import Instruments
 from gateway.keyring import Keyring
 from gateway.lifecycle import Lifecycle
@@ -25,6 +27,7 @@ from gateway.quotas import Quotas
 from gateway.recall import Recall
 from gateway.sending import Sender
 from gateway.strangers import Strangers
+from gateway.trends import Trends
 from gateway.uploads import Uploads
 from gateway.webhooks.cipher import Cipher
 from gateway.webhooks.service import Webhooks
@@ -52,6 +55,7 @@ class Parts:
     browsers: Browsers
     recall: Recall
     instruments: Instruments
+    trends: Trends
     quotas: Quotas
     strangers: Strangers
     webhooks: Webhooks
@@ -65,7 +69,7 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
     broker = Broker(settings)
     reads = reads or RedisReadModels.open(settings, BrokerLog(broker))
     outcomes = Outcomes()
-    instruments = Instruments()
+    instruments, trends = Instruments(), Trends()
     broker.on_connect(outcomes.attach)
     commands = Commands(broker)
     directory = Directory(reads, outcomes)
@@ -79,6 +83,11 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
         outcomes=outcomes,
         asks=asks,
     )
+
+    def seen(stored: Stored, told: Told | None, began: float) -> None:
+        instruments.saw(stored, told, began)
+        trends.take(stored, told)
+
     sender = Sender(settings, reads, directory, commands, outcomes, instruments.stages)
     return Parts(
         settings=settings,
@@ -99,11 +108,12 @@ def assemble(settings: Settings, key: str, reads: ReadModels | None) -> Parts:
             outcomes=outcomes,
             directory=directory,
             codes=codes,
-            seen=instruments.saw,
+            seen=seen,
         ),
         browsers=Browsers(settings, outcomes),
         recall=Recall(broker),
         instruments=instruments,
+        trends=trends,
         quotas=Quotas(settings, SharedWindows(settings)),
         strangers=Strangers(settings, reads),
         webhooks=Webhooks(

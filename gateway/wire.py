@@ -152,6 +152,10 @@ class SessionDTO(Wire):
     push_name: str | None
     reason: str | None
     error: str | None
+    since: str = Field(description="Since when it is in this state.")
+    attempt: int = Field(description="Starts in a row that did not come through.")
+    next_attempt: str | None = Field(description="When it is started again by itself.")
+    node: str | None
     breaker: str
     metrics: SessionMetrics
 
@@ -172,6 +176,9 @@ NEEDS_RECONNECTION = frozenset(
     {State.SUSPENDED, State.PARKED, State.RESTING, State.STOPPED, State.LOGGED_OUT}
 )
 """States that a session does not leave by itself, or not soon."""
+
+TRIED_AGAIN = frozenset({State.BACKING_OFF, State.SUSPENDED})
+"""States whose deadline is that of the next start."""
 
 
 def session_dto(
@@ -199,6 +206,10 @@ def session_dto(
         push_name=view.push_name,
         reason=view.reason,
         error=error,
+        since=instant(view.since),
+        attempt=view.attempt,
+        next_attempt=instant(view.deadline) if view.deadline and state in TRIED_AGAIN else None,
+        node=view.node,
         breaker=view.starts.state,
         metrics=SessionMetrics(
             messages_received=view.totals.received,

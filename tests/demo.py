@@ -311,6 +311,7 @@ class Story:
         key = "$API_KEY" if self._settings.api_key else f"$(cat '{file}')"
         head = f'-H "x-api-key: {key}"'
         self._step(f"That was the story, in {took:.0f} s. Now yours:")
+        self._say(f"console   {gateway}/   (log in with the key below)")
         self._say(f"gateway   {gateway}   (reference: {gateway}/docs?api_key=…)")
         self._say(f"phone     {url}/_sim/phone   (its certificate is self-signed)")
         self._say(f"logs      {self._home}/up.log")

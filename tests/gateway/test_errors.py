@@ -157,7 +157,7 @@ UNKNOWN = (
     ("GET", "/api/messages/nobody-none/history"),
     ("GET", "/api/qr/nobody-none"),
     ("GET", "/api/nothing"),
-    ("GET", "/"),
+    ("GET", "/console/of-yesterday/app.js"),
     ("GET", "/api/sessions//"),
 )
 

@@ -57,7 +57,9 @@ async def test_no_new_bot_gets_a_name_under_which_it_cannot_be_shown(
     answer = await http.post(f"/api/{route}", json={"userId": "user", "plubotId": bot})
 
     problem = is_problem(answer, 400)
-    assert problem["detail"].startswith("plubotId must be none of chats, groups, status")
+    assert problem["detail"].startswith(
+        "plubotId must be none of chats, groups, screenshot, status, usage"
+    )
     assert node.commands == []
 
 

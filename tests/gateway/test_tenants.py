@@ -163,10 +163,11 @@ def test_every_route_says_what_it_needs(route: RouteContext) -> None:
     assert need_of(route) is not None, "put @needs(...) on it: see gateway/callers.py"
 
 
-def test_only_health_is_open_to_all() -> None:
+def test_only_health_and_the_console_s_empty_pages_are_open_to_all() -> None:
     health = {"GET /health", "GET /health/live", "GET /health/ready"}
+    console = {"GET /", "GET /console/{digest}/{name}"}
     # Socket.IO asks for the key in its own handshake.
-    assert set(ROUTES) - set(CLOSED) == health | {"WS /socket.io"}
+    assert set(ROUTES) - set(CLOSED) == health | console | {"WS /socket.io"}
 
 
 def test_every_route_that_needs_a_scope_says_so_in_the_document() -> None:

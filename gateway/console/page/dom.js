@@ -1,0 +1,86 @@
+/** Building pages: elements and text nodes only. Nothing here, or anywhere, turns text into markup. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * Make an element: `el("button.primary", { onclick }, "Save")`.
+ *
+ * Children are nodes, texts or lists of them; null and false are left out. A property that
+ * begins with "on" is a listener; `value`, `checked` and the like are set, all else is an attribute.
+ */
+export function el(name, given, ...children) {
+  const [tag, ...classes] = name.split(".");
+  const made = document.createElement(tag || "div");
+  if (classes.length) made.className = classes.join(" ");
+  if (given instanceof Node || typeof given !== "object" || Array.isArray(given)) {
+    children.unshift(given);
+  } else if (given) {
+    for (const [key, value] of Object.entries(given)) set(made, key, value);
+  }
+  made.append(...flat(children));
+  return made;
+}
+
+const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "open", "indeterminate"]);
+
+function set(made, key, value) {
+  if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+  else if (PROPERTIES.has(key)) made[key] = value;
+  else if (value === true) made.setAttribute(key, "");
+  else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, value);
+}
+
+function flat(children) {
+  return children
+    .flat(Infinity)
+    .filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : String(child)));
+}
+
+/** Put other children into a node. */
+export function fill(node, ...children) {
+  node.replaceChildren(...flat(children));
+  return node;
+}
+
+/** Write a text where it differs: what stays the same is not laid out again. */
+export function write(node, text) {
+  const said = text === null || text === undefined ? "" : String(text);
+  if (node.textContent !== said) node.textContent = said;
+  return node;
+}
+
+/** Make an SVG element. */
+export function svg(tag, attributes, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Keep the children of a node in step with a list: each item has one child, made once and then
+ * told the news, so that focus, open menus and scroll positions stay where they are. `make`
+ * returns `{ node }` and, where it can, `update(item)` and `gone()`.
+ */
+export function keyed(parent, key, make) {
+  const held = new Map();
+  return (items) => {
+    const gone = new Set(held.keys());
+    let place = parent.firstElementChild;
+    for (const item of items) {
+      const name = key(item);
+      gone.delete(name);
+      let row = held.get(name);
+      if (!row) held.set(name, (row = make(item)));
+      else row.update?.(item);
+      if (row.node === place) place = place.nextElementSibling;
+      else parent.insertBefore(row.node, place);
+    }
+    for (const name of gone) {
+      held.get(name).node.remove();
+      held.get(name).gone?.();
+      held.delete(name);
+    }
+  };
+}

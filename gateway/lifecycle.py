@@ -29,7 +29,7 @@ from gateway.outcomes import Head, Heard, Listener, Outcomes
 from gateway.problems import Problem
 from projections.views import SessionView
 
-RESERVED = frozenset({"chats", "groups", "screenshot", "status", "usage"})
+RESERVED = frozenset({"chats", "groups", "screenshot", "status", "timeline", "usage"})
 """Names that no new bot gets: GET /api/sessions/{userId}/{plubotId} would show something else."""
 
 CREATE_WAIT = 2.0

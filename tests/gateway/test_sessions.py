@@ -58,7 +58,7 @@ async def test_no_new_bot_gets_a_name_under_which_it_cannot_be_shown(
 
     problem = is_problem(answer, 400)
     assert problem["detail"].startswith(
-        "plubotId must be none of chats, groups, screenshot, status, usage"
+        "plubotId must be none of chats, groups, screenshot, status, timeline"
     )
     assert node.commands == []
 

@@ -7,7 +7,6 @@ template and never its path, a method that HTTP knows, a type of the catalogue.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from prometheus_client import (
     CollectorRegistry,
@@ -64,12 +63,6 @@ class Instruments:
         self._in_progress = Gauge(
             "wa_http_requests_in_progress", "Requests that are being answered.", registry=registry
         )
-        self._limits = Counter(
-            "wa_rate_limit_decisions",
-            "Requests that a rate limit let through or turned away.",
-            ["limit", "decision"],
-            registry=registry,
-        )
         self._deliveries = Counter(
             "wa_webhook_deliveries",
             "Attempts to deliver to a webhook, by how they went.",
@@ -101,10 +94,6 @@ class Instruments:
         if status != 101:
             # How long somebody watches is no time to answer.
             self._durations.labels(known, route).observe(seconds)
-
-    def limited(self, limit: str, decision: Literal["allowed", "refused"]) -> None:
-        """Count a decision of a rate limit."""
-        self._limits.labels(limit, decision).inc()
 
     def delivered(self, outcome: str, seconds: float) -> None:
         """Count an attempt to deliver to a webhook."""

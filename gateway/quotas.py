@@ -11,6 +11,7 @@ import math
 import re
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Iterator
 from typing import Literal, assert_never
 
 import structlog
@@ -97,6 +98,12 @@ class Quotas:
             return (await self._ask(user, windows, 0)).levels
         except Problem:
             return tuple(Level(window) for window in windows)
+
+    def decisions(self) -> Iterator[tuple[Family, Literal["allowed", "refused"], int]]:
+        """Count what this gateway let through and what not, of each kind."""
+        for family in self._windows:
+            yield family, "allowed", self._allowed[family]
+            yield family, "refused", self._blocked[family]
 
     def statistics(self) -> Json:
         """Count what this gateway let through and what not; users of the last five minutes."""

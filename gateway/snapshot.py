@@ -52,6 +52,14 @@ class Snapshot:
         for outcome, count in parts.sender.outcomes.items():
             sends.add_metric([outcome], count)
         yield sends
+        limits = CounterMetricFamily(
+            "wa_rate_limit_decisions",
+            "Requests that a rate limit let through or turned away.",
+            labels=["limit", "decision"],
+        )
+        for family, decision, count in parts.quotas.decisions():
+            limits.add_metric([family, decision], count)
+        yield limits
         yield from self._browsers()
         if self.views is not None:
             # Without Redis none of these: old numbers would look like news.

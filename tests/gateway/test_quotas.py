@@ -63,6 +63,23 @@ async def test_the_eleventh_create_of_a_minute_is_refused(
     assert "sessions" in problem["detail"]
 
 
+async def test_what_was_let_through_and_what_not_is_a_metric(
+    limited: Running, node: ScriptedNode
+) -> None:
+    for _ in range(11):
+        await limited.http.post("/api/sessions/create", json=PAIR)
+
+    told = (await limited.http.get("/metrics")).text
+
+    for limit, decision, count in (
+        ("sessions", "allowed", 10),
+        ("sessions", "refused", 1),
+        ("messages", "refused", 0),
+    ):
+        labels = f'decision="{decision}",limit="{limit}"'
+        assert f"wa_rate_limit_decisions_total{{{labels}}} {count}.0" in told
+
+
 async def test_fifty_clients_at_two_gateways_send_exactly_the_quota(
     limited: Running,
     node: ScriptedNode,

@@ -28,6 +28,7 @@ OLDEST_NODE = 18
 
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 REDIS = ("redis-server",)
+PROMETHEUS = ("prometheus", "promtool")
 
 WHY = (
     ("No space left on device", "the disk is full"),
@@ -84,7 +85,7 @@ def set_up(*, test: bool) -> None:
     python_packages(test=test)
     javascript_packages(test=test)
     if test:
-        promtool()
+        prometheus()
 
 
 # The machine's own packages
@@ -287,24 +288,26 @@ def node_version() -> int:
     return int(major) if major.isdigit() else 0
 
 
-# Prometheus' own checker, for the tests of the alerts
+# Prometheus, for the tests of the dashboard and the alerts
 
 
-def promtool() -> None:
-    """Fetch promtool from Debian's package into `.venv`; say so if it cannot be had."""
-    if shutil.which("promtool", path=path()):
+def prometheus() -> None:
+    """Fetch Prometheus and its checker into `.venv`; say so if they cannot be had."""
+    missing = [name for name in PROMETHEUS if not shutil.which(name, path=path())]
+    if not missing:
         return
-    step("promtool, which checks the alerts")
+    step(f"{' and '.join(missing)}, on which the dashboard and the alerts are tried")
     with tempfile.TemporaryDirectory() as place:
         # Unpacked and not installed: the package would start a server, and needs root.
         if fetched(Path(place)):
             for package in Path(place).glob("prometheus_*.deb"):
                 quiet(["dpkg-deb", "-x", str(package), place])
-        found = Path(place) / "usr/bin/promtool"
-        if found.exists():
-            shutil.copy(found, VENV / "bin/promtool")
-        else:
-            step("no promtool: its tests are skipped (it comes with Debian's `prometheus`)")
+        for name in missing:
+            found = Path(place) / "usr/bin" / name
+            if found.exists():
+                shutil.copy(found, VENV / "bin" / name)
+            else:
+                step(f"no {name}: its tests are skipped (it comes with Debian's `prometheus`)")
 
 
 def fetched(place: Path) -> bool:

@@ -1,18 +1,10 @@
-"""Metrics: what they count, what they must not name, and what is built on them."""
+"""Metrics: what they count, and what they must not name."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
-import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from events import codec, live, subjects
@@ -27,9 +19,6 @@ from tests.gateway.node import ScriptedNode, received
 from tests.gateway.reads import FakeReads
 
 ONE = SessionId("user", "one")
-DEPLOY = Path(__file__).parents[2] / "deploy"
-ALERTS = DEPLOY / "alerts.yml"
-DASHBOARD = DEPLOY / "grafana-dashboard.json"
 
 Samples = dict[tuple[str, ...], float]
 
@@ -199,99 +188,3 @@ def test_each_gateway_counts_for_itself() -> None:
     labels = {"method": "GET", "route": "/x", "status": "200"}
     assert one.registry.get_sample_value("wa_http_requests_total", labels) == 1
     assert other.registry.get_sample_value("wa_http_requests_total", labels) is None
-
-
-# --- what is built on them ----------------------------------------------------------
-
-
-async def exported(running: Running, node: ScriptedNode) -> str:
-    """Have a gateway look at its health once, and scrape it."""
-    await node.ready(ONE)
-    await running.http.get("/health")
-    return (await running.http.get("/metrics")).text
-
-
-def queries() -> Iterator[tuple[str, str]]:
-    """Give each PromQL expression of the rules and the dashboard, with where it stands."""
-    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
-        for rule in group["rules"]:
-            yield rule["alert"], rule["expr"]
-    for panel in json.loads(DASHBOARD.read_text())["panels"]:
-        for target in panel.get("targets", []):
-            yield panel["title"], target["expr"]
-
-
-_SUFFIX = re.compile(r"_(?:bucket|sum|count)$")
-_NAME = re.compile(r"\b(?:wa|process|python)_[a-z0-9_]+\b")
-_SELECTOR = re.compile(r"\b((?:wa|process)_[a-z0-9_]+)\{([^}]*)\}")
-
-
-async def test_every_metric_of_alerts_and_dashboard_is_exported(
-    running: Running, node: ScriptedNode
-) -> None:
-    text = await exported(running, node)
-    types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
-
-    named = {name for _, query in queries() for name in _NAME.findall(query)}
-    unknown = {name for name in named if name not in types and _SUFFIX.sub("", name) not in types}
-
-    assert len(named) > 20
-    assert unknown == set()
-
-
-async def test_every_label_of_alerts_and_dashboard_is_exported(
-    running: Running, node: ScriptedNode
-) -> None:
-    text = await exported(running, node)
-    labels: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels.setdefault(sample.name, set()).update(sample.labels)
-
-    missing = [
-        f"{where}: {name}{{{label}}}"
-        for where, query in queries()
-        for name, selector in _SELECTOR.findall(query)
-        for label in re.findall(r"(\w+)\s*[=!]", selector)
-        if name in labels and label not in labels[name]
-    ]
-
-    assert missing == []
-
-
-def promtool() -> str:
-    """Find promtool; set-up brings it along where it may."""
-    beside = Path(__file__).parents[2] / ".venv/bin/promtool"
-    found = str(beside) if beside.exists() else shutil.which("promtool")
-    if found is None:
-        pytest.skip("promtool is not here, and set-up could not fetch it (it said why)")
-    return found
-
-
-def checked(what: str, *files: Path, text: str = "") -> str:
-    """Run a check of promtool; return what it complains about."""
-    command = [promtool(), "check", what, *map(str, files)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr if done.returncode or what == "metrics" else ""
-
-
-def test_prometheus_takes_the_alerts() -> None:
-    assert checked("rules", ALERTS) == ""
-
-
-def test_prometheus_takes_every_query_of_the_dashboard(tmp_path: Path) -> None:
-    rules = [
-        {"record": f"panel:{number}", "expr": query} for number, (_, query) in enumerate(queries())
-    ]
-    file = tmp_path / "queries.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-
-    assert checked("rules", file) == ""
-
-
-async def test_prometheus_has_nothing_to_say_against_the_names(
-    running: Running, node: ScriptedNode
-) -> None:
-    text = await exported(running, node)
-
-    assert await asyncio.to_thread(checked, "metrics", text=text) == ""

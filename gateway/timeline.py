@@ -17,9 +17,8 @@ from gateway.named import There
 from gateway.parts import Use
 from gateway.problems import Problem
 from gateway.wire import SessionDTO, Wire, instant, session_dto
-from projections.facts import Stuck
 from projections.read import view_of
-from projections.timeline import Happening, Timeline
+from projections.timeline import Happening, Timeline, Unreadable
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
@@ -90,9 +89,8 @@ async def timeline(
             async for stored in events:
                 if not folded.take(stored):
                     break
-    except Stuck as stuck:
-        detail = f"The log holds at {stuck.position} what this version cannot read."
-        raise Problem(503, "log_unreadable", detail) from stuck
+    except Unreadable as error:
+        raise Problem(503, "log_unreadable", f"{error}: run a newer one".capitalize()) from error
     view = view_of(session, folded.row, folded.row.session.totals)
     body = TimelineAnswer(
         session_id=session.joined,

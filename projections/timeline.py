@@ -15,7 +15,7 @@ from events.breaker import BreakerState
 from events.log import Stored
 from events.session import State
 from projections import rows, story
-from projections.facts import Fact, session_fact
+from projections.facts import Fact, Stuck, session_fact
 from projections.rows import Row
 from projections.story import clock, failure
 
@@ -23,6 +23,14 @@ S = State
 
 TOLD = 5
 """Failures in a row that are told one by one: the newest."""
+
+
+class Unreadable(Exception):
+    """The log holds at `position` what this version does not understand."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"position {position} of the log cannot be read by this version")
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +81,17 @@ class Timeline:
         self._plan: e.BackingOff | None = None
 
     def take(self, stored: Stored) -> bool:
-        """Fold the next event; False if it is later than the moment. Raises Stuck."""
-        fact = session_fact(stored)
+        """Fold the next event; False if it is later than the moment. Raises Unreadable."""
+        try:
+            fact = session_fact(stored)
+        except Stuck as stuck:
+            raise Unreadable(stuck.position) from stuck
         if self._until is not None and fact.at > self._until:
             return False
         was = self.row.session.state
         change = rows.fold(self.row, [fact])
         if change.stuck is not None:
-            raise change.stuck
+            raise Unreadable(change.stuck.position) from change.stuck
         if change.writes:
             self.row = change.row
             self._keep(stored, fact, was)

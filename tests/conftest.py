@@ -24,6 +24,10 @@ _SERVICES = frozenset(
 
 def pytest_configure() -> None:
     """Let every test fail on a log line that names a secret."""
+    _configure_log()
+
+
+def _configure_log() -> None:
     structlog.configure(
         processors=[
             refuse_secrets,
@@ -38,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and _SERVICES & set(item.fixturenames):
             item.add_marker("services")
+
+
+@pytest.fixture(autouse=True)
+def _log_is_configured_for_tests() -> Iterator[None]:
+    """Undo what a program that a test ran in this process made of the log."""
+    yield
+    structlog.reset_defaults()
+    _configure_log()
 
 
 @pytest.fixture(autouse=True)

@@ -44,6 +44,7 @@ async def test_a_poison_message_stops_messages_with_its_lag_and_not_the_sessions
             await author.session(e.Stopped(reason="command"))
             await eventually(lambda: _has_state(here, author, "stopped"))
 
+            await eventually(lambda: _has_lag(here, "sessions", 0))
             health = await _health(here)
             assert stopped.position == poison - 1
             assert f"position {poison}" in (stopped.stopped or "")
@@ -456,6 +457,10 @@ async def _stopped(here: World, projection: str) -> ProjectionHealth:
 async def _has_state(here: World, author: Author, state: str) -> bool:
     view = await here.read.session(author.id)
     return view is not None and view.state == state
+
+
+async def _has_lag(here: World, projection: str, lag: int) -> bool:
+    return (await _health(here))[projection].lag == lag
 
 
 async def _exists(here: World, key: str) -> bool:

@@ -47,7 +47,7 @@ MAY_IMPORT = {
 }
 OURS = {*MAY_IMPORT, "tests", "deploy"}
 
-READ_SIDE = {"read", "retelling", "views"}
+READ_SIDE = {"read", "retelling", "timeline", "views"}
 # `wa rebuild` runs a rebuild itself: it works where no projector does.
 COMMAND_LINE = READ_SIDE | {"rebuild", "models"}
 """What the gateway may import of the projections: asking, and the answers."""

@@ -42,16 +42,13 @@ class LinuxMachine:
 
     def cost(self, pid: int) -> Cost | None:
         """See Machine.cost."""
-        try:
-            browser = psutil.Process(pid)
-            tree = [browser, *browser.children(recursive=True)]
-        except psutil.Error:
+        if not psutil.pid_exists(pid):
             return None
         memory, cpu = 0, 0.0
-        for process in tree:
+        for each in tree(pid):
             try:
-                memory += _pss(process.pid)
-                times = process.cpu_times()
+                memory += _pss(each)
+                times = psutil.Process(each).cpu_times()
                 cpu += times.user + times.system
             except (psutil.Error, OSError):
                 continue  # A renderer that ended meanwhile costs nothing any more.
@@ -79,6 +76,22 @@ def _room(group: Path, unlimited: int) -> int:
     # Files that were read and may be forgotten count as held, and are free all the same.
     idle = next((int(line.split()[1]) for line in told if line.startswith("inactive_file ")), 0)
     return max(0, int(most) - int(held) + idle)
+
+
+def tree(pid: int) -> list[int]:
+    """List a process and all below it, the nearer first. Blocking.
+
+    Each is asked for its own children. psutil looks at every process of the machine
+    instead: with a hundred browsers that took 13 ms for each that was weighed, this 2.
+    """
+    found = [pid]
+    for each in found:
+        try:
+            for told in Path(f"/proc/{each}/task").glob("*/children"):
+                found += map(int, told.read_text().split())
+        except OSError:
+            continue  # It ended, or one of its threads did.
+    return found
 
 
 def _pss(pid: int) -> int:

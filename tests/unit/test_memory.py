@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
-from actors.memory import MB, LinuxMachine
+from actors.memory import MB, LinuxMachine, tree
 
 
 def a_container(folder: Path, limit: str, held: int, idle: int) -> Path:
@@ -50,3 +51,26 @@ def test_a_limit_above_the_machine_gives_no_more_than_it_has(tmp_path: Path) -> 
 
 def test_without_a_container_it_is_the_machine(tmp_path: Path) -> None:
     assert LinuxMachine(tmp_path).available_mb() > 0
+
+
+def test_a_browser_is_weighed_with_all_that_it_started() -> None:
+    shell = "sh -c 'sleep 60 & echo there; wait' & wait"
+    with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "there\n"
+
+        found = tree(parent.pid)
+
+        below = psutil.Process(parent.pid).children(recursive=True)
+        assert len(below) == 2
+        assert found == [parent.pid, *(child.pid for child in below)]
+        assert LinuxMachine().cost(parent.pid) is not None
+        for each in reversed(found):
+            psutil.Process(each).kill()
+
+
+def test_a_browser_that_is_gone_is_not_weighed() -> None:
+    with subprocess.Popen(["true"]) as gone:
+        pass
+
+    assert LinuxMachine().cost(gone.pid) is None

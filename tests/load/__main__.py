@@ -66,7 +66,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--users", type=int, default=100)
     parser.add_argument("--duration", type=seconds, default=seconds("10m"), help="90s, 10m, 1h")
     parser.add_argument("--rate", type=float, default=10.0, help="messages a user and minute")
-    parser.add_argument("--kills", type=int, help="browsers killed (3)")
+    parser.add_argument("--kills", type=int, help="browsers killed (three in ten minutes)")
     parser.add_argument("--churn", type=seconds, help="pause between creates and deletes; 0: none")
     parser.add_argument("--idle", type=seconds, help="watch silent sessions for so long (20s)")
     parser.add_argument("--no-restart", action="store_true")
@@ -79,7 +79,7 @@ def _plan(asked: argparse.Namespace) -> Plan:
         users=asked.users,
         duration=asked.duration,
         rate=asked.rate,
-        kills=standard.kills if asked.kills is None else asked.kills,
+        kills=asked.kills,
         churn=standard.churn if asked.churn is None else asked.churn,
         idle=standard.idle if asked.idle is None else asked.idle,
         restart=not asked.no_restart,

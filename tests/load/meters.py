@@ -14,10 +14,11 @@ from typing import Any
 import psutil
 from nats.aio.client import Client as Nats
 
+from actors.memory import tree
 from events import subjects
 from projections.read import RedisReadModels
 from tests.faults.site import Site
-from tests.faults.usage import tree, usage
+from tests.faults.usage import usage
 from tests.load.diary import Diary
 from tests.load.ears import Ears
 
@@ -118,8 +119,11 @@ def _parts(site: Site) -> dict[str, psutil.Process]:
 
 
 def _browsers(site: Site) -> list[psutil.Process]:
-    _, *browsers = tree(psutil.Process(site.parts["node"].pid))
-    return browsers
+    found: list[psutil.Process] = []
+    for each in tree(site.parts["node"].pid)[1:]:
+        with contextlib.suppress(psutil.Error):
+            found.append(psutil.Process(each))
+    return found
 
 
 def seconds(site: Site) -> dict[str, float]:

@@ -25,8 +25,8 @@ class Plan:
     churn: float = 30.0
     """Between two sessions that are created, linked and deleted; 0: none."""
 
-    kills: int = 3
-    """Browsers that are killed, evenly over the time."""
+    kills: int | None = None
+    """Browsers that are killed, evenly over the time; None: three in ten minutes."""
 
     greedy: float = 0.05
     """Share of users that exceed their quota."""
@@ -45,6 +45,11 @@ class Plan:
     def limited(self) -> int:
         """How many users are greedy."""
         return min(self.users, max(1, round(self.users * self.greedy))) if self.greedy else 0
+
+    @property
+    def killed(self) -> int:
+        """How many browsers are killed. A shorter run with as many would be a worse day."""
+        return max(1, round(3 * self.duration / 600)) if self.kills is None else self.kills
 
     @property
     def variables(self) -> dict[str, str]:

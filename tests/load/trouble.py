@@ -57,7 +57,7 @@ class Trouble:
         # Nobody whose quota is exceeded: what comes of the one would hide in the other.
         others = self._sessions[self._plan.limited :] or self._sessions
         async for session in self._spread(
-            self._dice.sample(others, min(self._plan.kills, len(others)))
+            self._dice.sample(others, min(self._plan.killed, len(others)))
         ):
             await self._kill(session)
 

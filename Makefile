@@ -18,7 +18,7 @@ TESTS = $(PYTEST) -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reo
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test check lint format types imports faults soak cycles figures load setup setup-test clean distclean
+.PHONY: help demo up doctor test check lint format types imports faults soak cycles figures load pictures setup setup-test clean distclean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ figures: setup-test ## How long it takes when something breaks: killed, frozen, 
 
 load: setup-test ## So many users, each on a real browser, at work; is the promise kept? (USERS=100 DURATION=10m RATE=10)
 	@$(PYTHON) -m tests.load $(if $(USERS),--users $(USERS)) $(if $(DURATION),--duration $(DURATION)) $(if $(RATE),--rate $(RATE)) $(ARGS)
+
+pictures: setup-test ## Take the README's pictures of the console from the running sandbox
+	@$(PYTHON) -m tests.console.pictures $(ARGS)
 
 setup:
 	@python3 deploy/setup.py run

@@ -50,8 +50,22 @@ const verbs = {
       const sizes = await response.request().sizes().catch(() => null);
       if (sizes && !new URL(response.url()).pathname.startsWith("/api")) bytes += sizes.responseBodySize;
     });
+    await page.addInitScript(() => {
+      globalThis.longTasks = [];
+      new PerformanceObserver((seen) => longTasks.push(...seen.getEntries().map((one) => one.duration))).observe({ type: "longtask", buffered: true });
+    });
     await page.goto(url);
   },
+  // Bytes that scripts hold when what nobody holds is gone.
+  async weigh() {
+    const wire = await context.newCDPSession(page);
+    await wire.send("HeapProfiler.enable");
+    await wire.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await wire.send("Runtime.getHeapUsage");
+    await wire.detach();
+    return usedSize;
+  },
+  tasks: () => page.evaluate(() => globalThis.longTasks),
   go: ({ url }) => page.goto(url),
   reload: () => page.reload(),
   click: (what) => named(what).click(),

@@ -108,16 +108,24 @@ def reads() -> FakeReads:
     return FakeReads()
 
 
-@pytest.fixture
-async def node(nats_url: str, reads: FakeReads, tmp_path: Path) -> AsyncIterator[ScriptedNode]:
-    settings = settings_for(nats_url, tmp_path)
+@contextlib.asynccontextmanager
+async def scripted(settings: Settings, reads: FakeReads) -> AsyncIterator[ScriptedNode]:
+    """Run a scripted node, which makes the streams."""
     client = await connect(settings, "node", name="scripted-node", patience=30)
     await declare(client.jetstream(), settings)
     node = ScriptedNode(client, reads)
     await node.start()
-    yield node
-    await node.stop()
-    await client.close()
+    try:
+        yield node
+    finally:
+        await node.stop()
+        await client.close()
+
+
+@pytest.fixture
+async def node(nats_url: str, reads: FakeReads, tmp_path: Path) -> AsyncIterator[ScriptedNode]:
+    async with scripted(settings_for(nats_url, tmp_path), reads) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,16 @@ def test_the_events_that_it_offers_are_those_that_there_are() -> None:
 
     assert listed is not None
     assert set(re.findall(r'"([a-z-]+)"', listed[1])) == EVENTS
+
+
+def test_every_text_that_a_view_asks_for_is_there() -> None:
+    script = Path(__file__).parent / "console_texts.mjs"
+
+    done = subprocess.run(
+        ["node", "--no-warnings", str(script), f"{PAGE.as_uri()}/"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout == ""

@@ -87,6 +87,7 @@ function row(frame) {
 
 function gist({ event, payload }) {
   const said = payload.message?.body ?? payload.reason ?? payload.error ?? payload.status ?? payload.message ?? "";
+  if (event === "gap") return told.gap;
   if (event === "message-ack") return texts.chats.ack[payload.ack] ?? "";
   return String(typeof said === "string" ? said : "").slice(0, 200);
 }

@@ -9,6 +9,7 @@ import { card, empty, facts, failed, loading } from "./parts.js";
 import { badge, reason } from "./states.js";
 import { texts } from "./texts.js";
 import { clock, eachSecond, lasted, since, until, within } from "./time.js";
+import { timeline } from "./timeline.js";
 import { usage } from "./usage.js";
 
 const told = texts.session;
@@ -49,6 +50,7 @@ function page(context, first) {
     el("div.full", {}, top.node),
     about.node,
     breaker.node,
+    timeline(context, id),
     usage(context, id),
     context.may("manage") && screenshot(context, id),
   );

@@ -18,18 +18,21 @@ from tests.e2e.service import Service, a_service
 FOLDER = Path(__file__).parents[2] / "gateway" / "console" / "pictures"
 SHOP, ADA, GRACE = "15550001111", "15557654321", "15557650000"
 WINDOW = {"width": 1200, "height": 760}
+TALL = {"width": 1200, "height": 1060}
 TELEPHONE = {"width": 390, "height": 760}
 
 TALK = (
     ("in", "Hello! Do you have the jacket in blue?"),
     ("out", "Yes, two of them. Shall I keep one for you?"),
-    ("in", "Please, in size M 🙏"),
+    ("in", "Please, in size M"),
     ("out", "It is yours until Friday."),
 )
 
 
 async def furnished(service: Service) -> None:
     """Link sessions, have people talk, and let one session fail and come back."""
+    await service.phone.contact(ADA, name="Ada Lovelace")
+    await service.phone.contact(GRACE, name="Grace Hopper")
     await service.link("ann", "shop", SHOP)
     await service.link("ben", "clinic", "15550002222")
     await service.link("ben", "desk", "15550003333")
@@ -61,8 +64,8 @@ async def taken(service: Service, person: Person, folder: Path) -> None:
         await person.finds("img", "The code to scan")
 
     views: dict[str, tuple[str, str, dict[str, int], Callable[[], Awaitable[None]] | None]] = {
-        "overview": ("overview", "light", WINDOW, None),
-        "session": (sessions, "dark", WINDOW, None),
+        "overview": ("overview", "light", TALL, None),
+        "session": (sessions, "dark", TALL, None),
         "chats": (chat, "light", WINDOW, None),
         "link": ("sessions", "light", WINDOW, linking),
         "telephone": ("sessions", "dark", TELEPHONE, None),
@@ -87,6 +90,7 @@ async def main(folder: Path) -> None:
         ):
             await furnished(service)
             await taken(service, person, folder)
+            await service.phone.close()
 
 
 if __name__ == "__main__":

@@ -73,6 +73,9 @@ export function conversation(place, context, id, chat) {
     ({ session, event, payload }) => {
       if (session !== id) return;
       if (event === "message-ack") {
+        // One that was only accepted learns its id from the log.
+        const own = pending.find((sent) => sent.key === payload.idempotencyKey);
+        if (own) own.sentAs = payload.messageId;
         const held = talk.messages.get(payload.messageId);
         if (held && payload.ack > held.ack) {
           held.ack = payload.ack;

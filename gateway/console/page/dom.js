@@ -66,21 +66,21 @@ export function svg(tag, attributes, ...children) {
 export function keyed(parent, key, make) {
   const held = new Map();
   return (items) => {
-    const gone = new Set(held.keys());
+    const named = new Map(items.map((item) => [key(item), item]));
+    // Those that go first: a node that stays is never moved, and keeps its focus.
+    for (const [name, row] of held) {
+      if (named.has(name)) continue;
+      row.node.remove();
+      row.gone?.();
+      held.delete(name);
+    }
     let place = parent.firstElementChild;
-    for (const item of items) {
-      const name = key(item);
-      gone.delete(name);
+    for (const [name, item] of named) {
       let row = held.get(name);
       if (!row) held.set(name, (row = make(item)));
       else row.update?.(item);
       if (row.node === place) place = place.nextElementSibling;
       else parent.insertBefore(row.node, place);
-    }
-    for (const name of gone) {
-      held.get(name).node.remove();
-      held.get(name).gone?.();
-      held.delete(name);
     }
   };
 }

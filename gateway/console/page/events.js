@@ -13,7 +13,7 @@ const PAUSE = 250;
 
 export function events(place, context) {
   const { feed, signal } = context;
-  const session = el("input", { type: "search", autocomplete: "off", spellcheck: "false", oninput: () => draw() });
+  const session = el("input", { type: "search", autocomplete: "off", spellcheck: "false", placeholder: told.sessionHint, oninput: () => draw() });
   const event = el("select", { onchange: () => draw() });
   const pause = el("button", { type: "button", "aria-pressed": "false", onclick: () => hold(!paused) });
   const clear = el("button", { type: "button", onclick: () => ((from = feed.count), draw()) }, icon("trash"), told.clear);
@@ -51,7 +51,7 @@ export function events(place, context) {
   fill(event, el("option", { value: "" }, told.every), ...EVENTS.map((name) => el("option", { value: name }, name)));
   place.append(
     heading(told.title, told.subtitle, pause, clear),
-    el("div.filters", {}, grow(field(told.session, session, told.sessionHint)), field(told.event, event)),
+    el("div.filters", {}, grow(field(told.session, session)), field(told.event, event)),
     count,
     body,
   );

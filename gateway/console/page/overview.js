@@ -68,9 +68,9 @@ function tiles(place) {
     show(told.received, texts.number(minute(trends.received)), `${told.perMinute}, ${told.total(stats.messagesReceived)}`);
     show(told.sent, texts.number(minute(trends.sent)), `${told.perMinute}, ${told.total(stats.messagesSent)}`);
     show(told.failed, texts.number(minute(trends.failed)), `${told.perMinute}, ${told.total(stats.messagesFailed)}`, minute(trends.failed) ? "bad" : "");
-    show(told.breakers, open ? told.breakersOpen(open) : half ? told.breakersHalf(half) : told.breakersClosed, told.breakersHint, open ? "bad" : half ? "wait" : "");
+    show(told.breakers, texts.number(open), open ? told.breakersOpen : half ? told.breakersHalf(half) : told.breakersClosed, open ? "bad" : half ? "wait" : "");
     show(told.lag, `${Math.round(trends.lag * 1000)} ms`, told.lagHint, trends.lag > 5 ? "wait" : "");
-    if (own.admin) show(told.capacity, `${Math.round((100 * stats.total) / Math.max(1, stats.maxSessions))} %`, `${told.capacityOf(stats.total, stats.maxSessions)}, ${told.perUser(stats.maxSessionsPerUser)}`, stats.total >= stats.maxSessions ? "bad" : "");
+    if (own.admin) show(told.capacity, `${Math.round((100 * stats.total) / Math.max(1, stats.maxSessions))} %`, told.capacityOf(stats.total, stats.maxSessions), stats.total >= stats.maxSessions ? "bad" : "");
     else show(told.capacity, `${texts.number(stats.total)} / ${stats.maxSessionsPerUser}`, told.capacityOf(stats.total, stats.maxSessionsPerUser), stats.total >= stats.maxSessionsPerUser ? "wait" : "");
   };
 }

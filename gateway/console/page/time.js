@@ -34,7 +34,8 @@ export function clock(at) {
   const when = new Date(at);
   const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
   if (when.toDateString() === new Date().toDateString()) return time;
-  return `${when.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+  const year = when.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
+  return `${when.toLocaleDateString([], { day: "numeric", month: "short", ...year })}, ${time}`;
 }
 
 /** The time of day in hours and minutes; the date where it is not today. */

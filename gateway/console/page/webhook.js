@@ -34,7 +34,7 @@ export function webhook(place, context, name, user) {
       const now = JSON.stringify([data, deliveries, dead]);
       if (now === shown) return;
       shown = now;
-      fill(body, card(names(data), summary(data)), lanes(data), letters({ context, where, look, name }, dead, total), recent(deliveries));
+      fill(body, card(names(data), summary(data, total)), lanes(data), letters({ context, where, look, name }, dead, total), recent(deliveries));
     } catch (error) {
       if (signal.aborted) return;
       shown = "";
@@ -57,15 +57,15 @@ export function webhook(place, context, name, user) {
   every(NEWS, look, signal);
 }
 
-function summary(one) {
+function summary(one, dead) {
   return el(
     "div.stackable",
     {},
-    el("div.verdict", {}, verdict(one)),
+    el("div.verdict", {}, verdict(one, dead)),
     facts([
       [told.url, el("bdi", one.url)],
       [told.delivered, texts.number(one.totals.delivered)],
-      [told.dead, texts.number(one.totals.dead)],
+      [told.dead, texts.number(dead)],
       one.userId && [texts.keys.user, one.userId],
     ]),
   );

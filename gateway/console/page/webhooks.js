@@ -54,9 +54,13 @@ function row(one) {
   );
 }
 
-/** Whether it delivers. */
-export function verdict(one) {
-  return one.failing.length ? mark("bad", "alert", told.fails(one.failing.length)) : mark("good", "check", told.well);
+/** Whether it delivers; `dead` is how many letters lie there, where that is known. */
+export function verdict(one, dead = 0) {
+  if (one.failing.length) return mark("bad", "alert", told.fails(one.failing.length));
+  // A list knows only how many died so far: where none arrived, they lie there.
+  if (dead || (one.totals.dead && !one.totals.delivered)) return mark("wait", "alert", told.hasDead);
+  if (!one.totals.delivered) return mark("rest", "clock", told.idle);
+  return mark("good", "check", told.well);
 }
 
 /** The events that it gets, in words. */

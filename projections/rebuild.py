@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import cast
 
 from events import subjects
+from events.bar import Advance
 from events.envelope import new_id
 from events.log import Log, Stored
 from events.redis import Redis
@@ -33,14 +34,12 @@ GRACE = 2.0
 LOCK = 30
 PASSES = 10
 
-Progress = Callable[[int, int], None]
-
 
 class RebuildFailed(Exception):
     """The new generation cannot take over; the current one stays as it is."""
 
 
-async def rebuild(log: Log, redis: Redis, settings: Settings, progress: Progress) -> int:
+async def rebuild(log: Log, redis: Redis, settings: Settings, progress: Advance) -> int:
     """Rebuild everything from the log and change over; return how many events were read.
 
     `progress` is told the position reached and the log's tail. Raises
@@ -70,7 +69,7 @@ async def rebuild(log: Log, redis: Redis, settings: Settings, progress: Progress
         return count
 
 
-async def _pass(log: Log, applier: Applier, progress: Progress) -> int:
+async def _pass(log: Log, applier: Applier, progress: Advance) -> int:
     tail = await log.tail(subjects.ALL_EVENTS)
     start = min(track.position for track in applier.tracks.values()) + 1
     if start > tail:

@@ -8,13 +8,11 @@ import contextlib
 import errno
 import logging
 import sys
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import structlog
 from nats.aio.client import Client
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from actors.backup import backing_up
 from actors.backup.backing_up import CannotBackUp
@@ -27,6 +25,7 @@ from actors.backup.streams import BrokerRefused
 from actors.machine.part import DidNotStart
 from actors.machine.ports import InUse
 from actors.up import CannotStart, alone
+from events.bar import bar
 from events.connection import NoBroker
 from events.settings import BadSettings, Settings, load
 from events.subjects import COMMANDS, EVENTS
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _back_up(settings: Settings, file: Path) -> None:
     async with _broker(settings) as client:
-        with _bar("backup") as progress:
+        with bar("backup", "bytes") as progress:
             manifest = await backing_up.back_up(client, settings, file, progress)
     size = sum(part.size for part in manifest.parts) / 1e6
     print(f"{file}: {_told(manifest)}, {size:.1f} MB, read back and whole.")
@@ -102,11 +101,11 @@ async def _back_up(settings: Settings, file: Path) -> None:
 async def _restore(settings: Settings, file: Path, replace: bool) -> None:
     with Backup(file) as backup:
         if settings.nats_url is None:
-            with alone(settings.home), _bar("restore") as progress:
+            with alone(settings.home), bar("restore", "bytes") as progress:
                 done = await Restore(settings, backup, replace, progress).embedded()
         else:
             async with there(settings) as client:
-                with _bar("restore") as progress:
+                with bar("restore", "bytes") as progress:
                     done = await Restore(settings, backup, replace, progress).into(client)
     print(f"{_told(done.manifest)} are back, as of {done.manifest.made:%Y-%m-%d %H:%M} UTC.")
     if done.aside is not None:
@@ -137,16 +136,6 @@ async def _broker(settings: Settings) -> AsyncGenerator[Client]:
     with alone(folder.home):
         async with ours(settings, folder.home / NATS) as client:
             yield client
-
-
-@contextlib.contextmanager
-def _bar(name: str) -> Generator[backing_up.Progress]:
-    """Show a bar on a terminal, and nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = (TextColumn(name), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 def _told(manifest: Manifest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from nats.aio.client import Client
@@ -16,18 +16,16 @@ from actors.backup.folder import VAULT, Folder
 from actors.backup.manifest import Manifest
 from actors.vault.shelves import RedisShelf, ShelfAway, open_redis
 from events import subjects
+from events.bar import Advance
 from events.clock import utc_now
 from events.settings import Settings
-
-Progress = Callable[[int, int], None]
-"""Told how many bytes are done, and how many there may be in all."""
 
 
 class CannotBackUp(Exception):
     """Something is in the way, and it says what and how to mend it."""
 
 
-async def back_up(client: Client, settings: Settings, file: Path, progress: Progress) -> Manifest:
+async def back_up(client: Client, settings: Settings, file: Path, progress: Advance) -> Manifest:
     """Write everything to a file that is there only when it is whole; return what is in it.
 
     Raises CannotBackUp, BrokerRefused, NotABackup if it does not read back, and OSError.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from actors.backup.folder import NATS, VAULT, Folder, put
 from actors.backup.manifest import Manifest
 from actors.vault.shelves import RedisShelf, ShelfAway, open_redis
 from events import subjects
+from events.bar import Advance
 from events.clock import utc_now
 from events.settings import Settings
 from events.subjects import SessionId
@@ -24,9 +25,6 @@ from events.subjects import SessionId
 LOOKS = 4
 _BETWEEN_LOOKS = 0.1
 """Readers pull again and again; in between nobody waits for a moment."""
-
-Progress = Callable[[int, int], None]
-"""Told how many bytes are done, and how many there are in all."""
 
 
 class CannotRestore(Exception):
@@ -45,7 +43,7 @@ class Restore:
     """One backup on its way back. `replace`: what is there gives way."""
 
     def __init__(
-        self, settings: Settings, backup: Backup, replace: bool, progress: Progress
+        self, settings: Settings, backup: Backup, replace: bool, progress: Advance
     ) -> None:
         self._settings, self._backup, self._replace = settings, backup, replace
         self._folder = Folder(settings)

@@ -18,6 +18,7 @@ from actors.vault.keys import BadKey, Keys, NotRotated
 from actors.vault.shelves import DiskShelf, RedisShelf, Shelf, ShelfAway, open_redis
 from actors.vault.snapshot import Damaged, NoKey
 from actors.vault.vault import Found, Vault, VaultAway
+from events.bar import bar
 from events.settings import BadSettings, Settings, load
 from events.subjects import BadToken, SessionId
 
@@ -85,19 +86,20 @@ async def _run(told: argparse.Namespace, settings: Settings) -> int:
             shelves = [disk]
         vault = Vault(shelves, lambda: Keys.open(settings), settings.vault_max_mb)
         match told.command:
-            case "list":
-                out.print(_table(await vault.look()))
-            case "verify":
-                found = await vault.look(verify=True)
+            case "list" | "verify":
+                verify = told.command == "verify"
+                with bar(told.command) as progress:
+                    found = await vault.look(verify=verify, progress=progress)
                 out.print(_table(found))
-                return 1 if any(about.fault for about in found) else 0
+                return 1 if verify and any(about.fault for about in found) else 0
             case "export":
                 await _export(vault, told.session, told.file)
             case "import":
                 saved = await vault.take_in(told.session, told.file.read_bytes())
                 print(f"generation {saved.generation} is in the vault: {', '.join(saved.shelves)}")
             case _:
-                count = await vault.reseal()
+                with bar("seal") as progress:
+                    count = await vault.reseal(progress)
                 print(
                     f"{count} snapshots sealed anew with key {Keys.open(settings).first.id.hex()}"
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from actors.vault import archive
 from actors.vault.keys import Keys
 from actors.vault.shelves import Shelf, ShelfAway, Source
 from actors.vault.snapshot import Damaged, NoKey, read_header, seal, unseal
+from events.bar import Advance, unseen
 from events.subjects import SessionId
 
 log = structlog.get_logger()
@@ -132,16 +133,11 @@ class Vault:
         if troubles:
             raise VaultAway("; ".join(troubles))
 
-    async def look(self, *, verify: bool = False) -> list[Found]:
+    async def look(self, *, verify: bool = False, progress: Advance = unseen) -> list[Found]:
         """List every snapshot; `verify` decrypts and unpacks each. Raises ShelfAway."""
         found: list[Found] = []
-        for shelf in self._shelves:
-            for session in await shelf.sessions():
-                for generation in await shelf.generations(session):
-                    sealed = await shelf.get(session, generation)
-                    if sealed is not None:
-                        about = self._about(shelf.name, session, generation, sealed, verify)
-                        found.append(about)
+        async for shelf, session, generation, sealed in self._each(progress):
+            found.append(self._about(shelf.name, session, generation, sealed, verify))
         return found
 
     async def newest(self, session: SessionId) -> tuple[int, bytes] | None:
@@ -164,19 +160,29 @@ class Vault:
             await shelf.put(session, generation, sealed)
         return Saved(generation, len(sealed), tuple(shelf.name for shelf in self._shelves))
 
-    async def reseal(self) -> int:
+    async def reseal(self, progress: Advance = unseen) -> int:
         """Encrypt anew, under the first key, what another key seals; return how many it was.
 
         Raises ShelfAway and NoKey. A damaged snapshot stays as it is.
         """
         done = 0
-        for shelf in self._shelves:
-            for session in await shelf.sessions():
-                for generation in await shelf.generations(session):
-                    sealed = await shelf.get(session, generation)
-                    if sealed is not None and await self._renew(shelf, session, sealed):
-                        done += 1
+        async for shelf, session, _, sealed in self._each(progress):
+            done += await self._renew(shelf, session, sealed)
         return done
+
+    async def _each(self, progress: Advance) -> AsyncGenerator[tuple[Shelf, SessionId, int, bytes]]:
+        """Give every snapshot there is, one at a time; tell of each once it was dealt with."""
+        held = [
+            (shelf, session, generation)
+            for shelf in self._shelves
+            for session in await shelf.sessions()
+            for generation in await shelf.generations(session)
+        ]
+        for done, (shelf, session, generation) in enumerate(held, 1):
+            # One may have given way to a newer one meanwhile.
+            if (sealed := await shelf.get(session, generation)) is not None:
+                yield shelf, session, generation, sealed
+            progress(done, len(held))
 
     async def _renew(self, shelf: Shelf, session: SessionId, sealed: bytes) -> bool:
         try:

@@ -15,9 +15,9 @@ import structlog
 import typer
 from pydantic import JsonValue
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from events.bar import bar
 from events.connection import NoBroker, connect
 from events.log import JetStreamLog, LogError
 from events.redis import AWAY
@@ -264,7 +264,7 @@ def drain(
 
     It runs on, empty, until it is stopped. A node that is stopped hands over by itself.
     """
-    handed = draining.drain(_service(), node, timeout, out)
+    handed = draining.drain(_service(), node, timeout)
     out.print(f"{node} is empty: {handed} sessions were handed over")
 
 
@@ -350,18 +350,10 @@ async def _rebuild() -> None:
     except NoBroker as error:
         raise CannotDo(f"{error}. Is the service running? Else set NATS_URL") from None
     redis = connect_redis(settings)
-    bar = Progress(
-        TextColumn("rebuild"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
-    )
     try:
-        with bar:
-            task = bar.add_task("rebuild", total=None)
-            count = await rebuilding.rebuild(
-                JetStreamLog(client.jetstream()),
-                redis,
-                settings,
-                lambda position, last: bar.update(task, completed=position, total=last),
-            )
+        with bar("rebuild") as advance:
+            log = JetStreamLog(client.jetstream())
+            count = await rebuilding.rebuild(log, redis, settings, advance)
     except rebuilding.RebuildFailed as error:
         raise CannotDo(f"{error}; the read models are as they were") from None
     except AWAY as error:

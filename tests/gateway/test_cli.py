@@ -21,12 +21,14 @@ from events import session_events as e
 from events.clock import utc_now
 from events.settings import Settings
 from events.subjects import SessionId
+from gateway.cli import draining
 from gateway.cli import link as linking
 from gateway.cli.main import app
 from gateway.cli.service import CannotDo, broker_and_redis, find
 from gateway.cli.tail import Since, since
 from tests.gateway.conftest import KEY, Running
 from tests.gateway.node import IN_A_MINUTE, ScriptedNode, received
+from tests.gateway.test_nodes import answers
 
 ONE = SessionId("user", "one")
 Wa = Callable[..., Awaitable[Result]]
@@ -112,6 +114,19 @@ async def test_why_a_session_stands_as_it_does_is_told_now_and_at_another_moment
     assert "suspended after" in now.output.splitlines()[-1]
     assert then.output.splitlines()[1].startswith("Ready since")
     assert "--at 17" in str(wrong.exception)
+
+
+async def test_a_node_is_emptied_and_a_terminal_sees_how_far_it_is(
+    wa: Wa, node: ScriptedNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining, "PAUSE", 0.02)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    await answers(node, "n1", *(codec.answer({"node": "n1", "left": left}) for left in (2, 1, 0)))
+
+    result = await wa("drain", "n1")
+
+    assert result.stdout == "n1 is empty: 2 sessions were handed over\n"
+    assert "2/2" in result.stderr
 
 
 async def test_a_text_is_sent(wa: Wa, node: ScriptedNode) -> None:

@@ -69,6 +69,21 @@ def test_one_that_does_not_open_is_named_and_is_the_status(
     assert "cut short" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("settings")
+def test_a_terminal_sees_how_far_it_is_and_a_pipe_only_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify"]) == 0
+    piped = capsys.readouterr()
+    monkeypatch.setenv("FORCE_COLOR", "1")  # As on a terminal.
+    assert main(["verify"]) == 0
+    watched = capsys.readouterr()
+
+    assert "2/2" in watched.err
+    assert "2/2" not in piped.err
+    assert "2/2" not in piped.out + watched.out
+
+
 def test_a_link_is_carried_from_one_vault_to_another(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "ann.snapshot"
 

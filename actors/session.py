@@ -9,6 +9,7 @@ browser is old news.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pykka
@@ -300,6 +301,8 @@ class SessionActor(pykka.ThreadingActor):
 
     def _note(self, fact: Fact, cause: str | None = None) -> None:
         now = self._parts.clock.now()
+        if isinstance(fact, Failure):
+            fact = replace(fact, memory_mb=self._upkeep.weight)
         events = decide(self._recorder.current, self.identity, fact, now, self._parts.policy)
         self._record(events, cause)
 

@@ -30,10 +30,12 @@ class Upkeep:
         self._own, self._operations = own, operations
         self._waiting, self._note = waiting, note
         self._cpu: tuple[float, float] | None = None
+        self.weight: int | None = None
+        """What the browser took when it was weighed last, in MB."""
 
     def renew(self) -> None:
         """Begin with another browser: its CPU seconds count from nothing."""
-        self._cpu = None
+        self._cpu = self.weight = None
 
     def weigh(self) -> None:
         """Have the browser measured; what it costs is a message."""
@@ -53,6 +55,7 @@ class Upkeep:
         timers.ring("memory", settings.memory_interval)
         if cost is None:
             return
+        self.weight = cost.memory_mb
         self._tell(cost)
         if settings.session_memory_mb and cost.memory_mb > settings.session_memory_mb:
             if self._operations.busy:

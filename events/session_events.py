@@ -106,13 +106,15 @@ class Claimed(Payload):
 class Queued(Payload):
     """The session shall run and waits for a free browser slot.
 
-    `fresh` says that the earlier link was dropped on request.
+    `fresh` says that the earlier link was dropped on request, `memory_mb` what the browser
+    took that gives way to a new one for it.
     """
 
     kind: ClassVar[str] = "queued"
 
     reason: str
     fresh: bool = False
+    memory_mb: int | None = None
 
 
 class Starting(Payload):
@@ -203,12 +205,16 @@ class Offline(Payload):
 
 
 class Crashed(Payload):
-    """The browser, the page or a deadline failed. `reason` is a stable word."""
+    """The browser, the page or a deadline failed. `reason` is a stable word.
+
+    `memory_mb` is what the browser took when it was weighed last, if it ever was.
+    """
 
     kind: ClassVar[str] = "crashed"
 
     reason: str
     detail: str
+    memory_mb: int | None = None
 
 
 class BackingOff(Payload):

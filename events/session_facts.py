@@ -95,10 +95,14 @@ class Banned:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The browser or the page is of no use any more; `reason` is a stable word."""
+    """The browser or the page is of no use any more; `reason` is a stable word.
+
+    `memory_mb` is what it took when it was weighed last.
+    """
 
     reason: str
     detail: str
+    memory_mb: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

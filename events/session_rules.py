@@ -221,7 +221,7 @@ def _note(
         case Failure():
             if state not in WITH_BROWSER:
                 return ()
-            crashed = e.Crashed(reason=fact.reason, detail=fact.detail)
+            crashed = e.Crashed(reason=fact.reason, detail=fact.detail, memory_mb=fact.memory_mb)
             return (crashed, _after_crash(session, session.failures + 1, identity, now, policy))
         case Due():
             return _due(session, identity, now, policy)
@@ -229,7 +229,9 @@ def _note(
             calm = state is S.READY and session.failures > 0
             return (_recovered(session),) if calm else ()
         case Heavy():
-            return (e.Queued(reason="memory"),) if state is S.READY else ()
+            if state is not S.READY:
+                return ()
+            return (e.Queued(reason="memory", memory_mb=fact.megabytes),)
         case Stale():
             return (
                 (e.Removed(reason="stale", totals=session.totals),)

@@ -112,6 +112,20 @@ def failure(reason: str) -> str:
     return FAILED.get(reason, reason)
 
 
+def given_up(event: e.Crashed) -> str:
+    """Say why a browser was given up, and what it had grown to where that is known."""
+    if event.memory_mb is None:
+        return failure(event.reason)
+    return f"{failure(event.reason)} after its browser had reached {event.memory_mb} MB"
+
+
+def wanted(event: e.Queued) -> str:
+    """Say why a browser is wanted."""
+    if event.memory_mb is None:
+        return WANTED.get(event.reason, event.reason)
+    return f"its browser had reached {event.memory_mb} MB, which is more than it may"
+
+
 def sentence(event: SessionEvent, at: datetime, node: str | None) -> str:
     """Say in one sentence what happened. Numbers, names and texts of people are left out."""
     match event:
@@ -121,7 +135,7 @@ def sentence(event: SessionEvent, at: datetime, node: str | None) -> str:
             return f"taken up by node {node or '?'}"
         case e.Queued():
             fresh = ", without its old link" if event.fresh else ""
-            return f"waits for a browser{fresh}: {WANTED.get(event.reason, event.reason)}"
+            return f"waits for a browser{fresh}: {wanted(event)}"
         case e.Starting():
             again = "" if event.attempt == 1 else f", attempt {event.attempt}"
             return f"a browser is started{again}; it has until {clock(event.deadline, at)}"
@@ -144,7 +158,7 @@ def sentence(event: SessionEvent, at: datetime, node: str | None) -> str:
         case e.Offline():
             return f"WhatsApp's connection is away; it has until {clock(event.deadline, at)}"
         case e.Crashed():
-            return f"given up: {failure(event.reason)}"
+            return f"given up: {given_up(event)}"
         case e.BackingOff():
             return (
                 f"tries again at {clock(event.until, at)}, "

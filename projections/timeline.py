@@ -78,6 +78,7 @@ class Timeline:
         self._ready: Spell | None = None
         self._away: Spell | None = None
         self._came: str | None = None
+        self._crash: e.Crashed | None = None
         self._plan: e.BackingOff | None = None
 
     def take(self, stored: Stored) -> bool:
@@ -150,6 +151,7 @@ class Timeline:
     def _note(self, event: e.SessionEvent, at: datetime, was: State) -> None:
         now = self.row.session
         if isinstance(event, e.Crashed):
+            self._crash = event
             self._failures.append((at, event.reason))
             self._outage.append((at, event.reason))
         if not now.failures:
@@ -157,7 +159,7 @@ class Timeline:
         if isinstance(event, e.BackingOff):
             self._plan = event
         if isinstance(event, e.Queued):
-            self._came = story.WANTED.get(event.reason, event.reason)
+            self._came = story.wanted(event)
         if now.state is S.READY and was is not S.READY:
             self._away = Spell(self._ready.until, at) if self._ready and self._ready.until else None
             self._ready = Spell(at)
@@ -224,8 +226,8 @@ class Timeline:
         session = self.row.session
         reason = session.reason or "?"
         match session.state:
-            case S.BACKING_OFF | S.SUSPENDED:
-                return failure(reason)
+            case S.BACKING_OFF | S.SUSPENDED if self._crash is not None:
+                return story.given_up(self._crash)
             case S.QUEUED | S.STARTING | S.PAIRING | S.AUTHENTICATED if self._failures:
                 return f"after {failure(self._failures[-1][1])}"
             case S.QUEUED | S.STARTING:

@@ -19,6 +19,7 @@ from actors.browser.protocol import Unreachable
 from actors.memory import Cost
 from events import session_events as e
 from events import subjects
+from events.live import Usage
 from events.log import Stored
 from events.subjects import SessionId
 from projections.timeline import Timeline
@@ -105,6 +106,16 @@ def page_hung(world: World) -> None:
             world.until(lambda: world.advance(0.5) or world.word(ANN) == "ready")
 
 
+def grown_and_hung(world: World) -> None:
+    """The page hangs after its browser has grown."""
+    world.linked(ANN)
+    world.machine.costs = Cost(memory_mb=512, cpu_seconds=2.0)
+    # The second time that it is weighed is told; by then the first is known as well.
+    world.until(lambda: world.advance(20) or _weighed(world))
+    world.browser(ANN).hang()
+    world.until(lambda: world.advance(1) or world.word(ANN) == "reconnecting")
+
+
 def unreachable(world: World) -> None:
     """WhatsApp cannot be reached until the breaker opens."""
     world.linked(ANN)
@@ -179,6 +190,10 @@ def stopped(world: World) -> None:
     world.wait_for(ANN, "stopped")
 
 
+def _weighed(world: World) -> bool:
+    return any(isinstance(notice, Usage) for _, notice in list(world.wire.notices))
+
+
 def _ready(world: World) -> None:
     if not world.envelopes(ANN, "registered"):
         world.linked(ANN)
@@ -187,7 +202,7 @@ def _ready(world: World) -> None:
 INCIDENTS: dict[str, Incident] = {
     each.__name__: each
     for each in (
-        *(browser_killed, page_hung, unreachable, back_again, too_heavy),
+        *(browser_killed, page_hung, grown_and_hung, unreachable, back_again, too_heavy),
         *(unlinked, elsewhere, account_taken, unscanned, stopped),
     )
 }

@@ -45,8 +45,8 @@ class Standing(Wire):
 
     session_id: str
     status: str
-    since: datetime | None = None
-    next_attempt: datetime | None = None
+    since: datetime
+    next_attempt: datetime | None
     reason: str | None
     error: str | None
     metrics: Counted
@@ -196,7 +196,7 @@ class Board:
             table.add_row(
                 each.session_id,
                 Text(each.status, STYLES.get(each.status, "")),
-                _span(now - each.since) if each.since else "",
+                _span(now - each.since),
                 f"in {_span(each.next_attempt - now)}" if each.next_attempt else "",
                 f"{rate.sent:.0f}" if rate else "",
                 f"{rate.received:.0f}" if rate else "",

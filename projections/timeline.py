@@ -77,6 +77,7 @@ class Timeline:
         self._outage: list[tuple[datetime, str]] = []
         self._ready: Spell | None = None
         self._away: Spell | None = None
+        self._left = ""
         self._came: str | None = None
         self._crash: e.Crashed | None = None
         self._plan: e.BackingOff | None = None
@@ -165,7 +166,11 @@ class Timeline:
             self._ready = Spell(at)
         elif was is S.READY and now.state is not S.READY and self._ready is not None:
             self._ready = Spell(self._ready.since, at)
-            self._outage = self._outage[-1:] if isinstance(event, e.Crashed) else []
+            crashed = isinstance(event, e.Crashed)
+            self._outage = self._outage[-1:] if crashed else []
+            self._left = (
+                story.given_up(event) if crashed else story.sentence(event, at, self.row.node)
+            )
 
     # --- telling ------------------------------------------------------------------
 
@@ -198,12 +203,9 @@ class Timeline:
 
     def _back(self, away: Spell, now: datetime) -> str:
         since, until = clock(away.since, now), clock(away.until or now, now)
-        said = f"It was away from {since} to {until}"
-        if not self._outage:
-            return f"{said}."
         times = len(self._outage)
-        often = "" if times == 1 else f", and failed {times} times until it was back"
-        return f"{said}: {failure(self._outage[0][1])}{often}."
+        often = f", and failed {times} times until it was back" if times > 1 else ""
+        return f"It was away from {since} to {until}: {self._left}{often}."
 
     def _last_ready(self, now: datetime) -> str:
         if self._ready is None or self._ready.until is None:

@@ -1,4 +1,4 @@
-"""Records what a whole node wrote in ten incidents, and the story as it is told of each.
+"""Records what a whole node wrote in some incidents, and the story as it is told of each.
 
     python -m tests.golden.record_incidents
 
@@ -8,7 +8,9 @@ so that a change of words shows as a change of files: read it before it is commi
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from pathlib import Path
 
 from actors.browser.protocol import Unreachable
 from actors.memory import Cost
+from actors.vault.keys import Keys
+from actors.vault.vault import Vault
 from events import session_events as e
 from events import subjects
 from events.live import Usage
@@ -190,6 +194,59 @@ def stopped(world: World) -> None:
     world.wait_for(ANN, "stopped")
 
 
+def disk_lost(world: World) -> None:
+    """The node begins again without its disk; the link comes back from the vault."""
+    _saved(world)
+    world.kill()
+    shutil.rmtree(world.settings.profiles / ANN.dotted)
+    world.start()
+    world.wait_for(ANN, "ready", 2)
+
+
+def wrong_key(world: World) -> None:
+    """The same, and the node has another key than the one that sealed the snapshot."""
+    _saved(world)
+    other = base64.b64encode(b"o" * 32).decode()
+    world.kill()
+    shutil.rmtree(world.settings.profiles / ANN.dotted)
+    world.vault = Vault((world.shelf,), lambda: Keys.read(other, "VAULT_KEY"), 10)
+    world.start()
+    world.wait_for(ANN, "backing_off")
+
+
+def node_died(world: World) -> None:
+    """Its node is killed, and another one goes on with it."""
+    _saved(world)
+    with a_world(world.settings.data_dir / "other", beside=world, node="n2") as other:
+        world.until(lambda: world.advance(1) or world.leases.others())
+        world.die()
+        other.until(lambda: other.advance(1) or len(other.envelopes(ANN, "ready")) == 2)
+
+
+def outdated(world: World) -> None:
+    """WhatsApp refuses this version of its page, and again after a reload."""
+    world.linked(ANN)
+    world.whatsapp.rejects_version = True
+    world.browser(ANN).become("DEPRECATED_VERSION", "DEPRECATED_VERSION")
+    world.until(lambda: world.advance(0.5) or len(world.envelopes(ANN, "backing_off")) == 2)
+
+
+def calls_paused(world: World) -> None:
+    """Calls into its page fail in a row, while the page itself is not given up."""
+    world.linked(ANN)
+    world.whatsapp.sends.extend(["lost"] * 2)
+    world.send(ANN, "m1")
+    world.wait_for(ANN, "sending")
+    world.browser(ANN).hang()
+    world.until(lambda: world.wire.redeliver(ANN) or world.envelopes(ANN, "operations_paused"))
+
+
+def _saved(world: World) -> None:
+    world.linked(ANN)
+    world.advance(world.settings.vault_after)
+    world.wait_for(ANN, "profile_saved")
+
+
 def _weighed(world: World) -> bool:
     return any(isinstance(notice, Usage) for _, notice in list(world.wire.notices))
 
@@ -204,6 +261,7 @@ INCIDENTS: dict[str, Incident] = {
     for each in (
         *(browser_killed, page_hung, grown_and_hung, unreachable, back_again, too_heavy),
         *(unlinked, elsewhere, account_taken, unscanned, stopped),
+        *(disk_lost, wrong_key, node_died, outdated, calls_paused),
     )
 }
 

@@ -1,4 +1,4 @@
-"""The story of a session: ten recorded incidents, and the same fold as the read models'."""
+"""The story of a session: recorded incidents, and the same fold as the read models'."""
 
 from __future__ import annotations
 

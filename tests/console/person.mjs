@@ -15,6 +15,7 @@ let page;
 let complaints = [];
 let strangers = [];
 let bytes = 0;
+let weighings = [];
 
 const named = ({ role, name, exact = true, within }) => {
   const place = within ? page.getByRole(within.role, within.name ? { name: within.name } : {}) : page;
@@ -27,6 +28,7 @@ const verbs = {
     complaints = [];
     strangers = [];
     bytes = 0;
+    weighings = [];
     context = await browser.newContext({
       viewport: { width, height },
       colorScheme: theme,
@@ -52,27 +54,34 @@ const verbs = {
     });
     await page.addInitScript(() => {
       globalThis.longTasks = [];
-      new PerformanceObserver((seen) => longTasks.push(...seen.getEntries().map((one) => one.duration))).observe({ type: "longtask", buffered: true });
+      new PerformanceObserver((seen) => longTasks.push(...seen.getEntries().map((one) => [one.startTime, one.duration, location.hash]))).observe({ type: "longtask", buffered: true });
     });
     await page.goto(url);
   },
   // Bytes that scripts hold when what nobody holds is gone.
   async weigh() {
+    const began = await page.evaluate(() => performance.now());
     const wire = await context.newCDPSession(page);
     await wire.send("HeapProfiler.enable");
     await wire.send("HeapProfiler.collectGarbage");
     const { usedSize } = await wire.send("Runtime.getHeapUsage");
     await wire.detach();
+    // To weigh takes the page a while as well, which is no fault of its own.
+    weighings.push([began, await page.evaluate(() => performance.now())]);
     return usedSize;
   },
-  tasks: () => page.evaluate(() => globalThis.longTasks),
+  // Where the page was deaf, and for how many milliseconds.
+  tasks: async () =>
+    (await page.evaluate(() => globalThis.longTasks))
+      .filter(([start, took]) => !weighings.some(([from, until]) => start < until && start + took > from))
+      .map(([, took, place]) => [place, Math.round(took)]),
   go: ({ url }) => page.goto(url),
   reload: () => page.reload(),
   click: (what) => named(what).click(),
   fill: async ({ label, text }) => page.getByLabel(label, { exact: true }).first().fill(text),
   choose: async ({ label, value }) => void (await page.getByLabel(label, { exact: true }).first().selectOption(value)),
   attach: async ({ label, files }) => page.getByLabel(label, { exact: true }).first().setInputFiles(files.map((file) => ({ name: file.name, mimeType: file.type, buffer: Buffer.from(file.content, "base64") }))),
-  sees: ({ text, timeout = PATIENCE }) => page.getByText(text, { exact: false }).filter({ visible: true }).first().waitFor({ timeout }),
+  sees: ({ text, exact = false, timeout = PATIENCE }) => page.getByText(text, { exact }).filter({ visible: true }).first().waitFor({ timeout }),
   finds: (what) => named(what).waitFor({ timeout: what.timeout ?? PATIENCE }),
   gone: ({ text }) => page.waitForFunction((said) => !document.body.innerText.includes(said), text),
   read: ({ selector }) => page.locator(selector).first().innerText(),

@@ -86,12 +86,12 @@ async def test_messages_go_out_and_come_in_with_their_receipts(
 
         await person.fill("Message", "Yes, two of them")
         await person.press("Enter")
-        await person.sees("Sent")
+        await person.sees("Sent", exact=True)
         [ours] = [m for m in whatsapp.account(NUMBER).chat(CHAT).messages.values() if m.from_me]
         whatsapp.ack(NUMBER, ours.wa_id, 2)
-        await person.sees("Delivered")
+        await person.sees("Delivered", exact=True)
         whatsapp.ack(NUMBER, ours.wa_id, 3)
-        await person.sees("Read")
+        await person.sees("Read", exact=True)
         whatsapp.deliver(NUMBER, CHAT, "I take one", push_name="Ada")
         await person.sees("I take one")
         await person.click("button", "Reply")

@@ -3,6 +3,7 @@
 import { el, fill } from "./dom.js";
 import { empty } from "./parts.js";
 import { texts } from "./texts.js";
+import { mark } from "./time.js";
 
 let library = null;
 
@@ -78,7 +79,7 @@ function options(place, series, format) {
     legend: { show: false },
     scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(high ?? 0, 1e-3) * 1.15] } },
     axes: [
-      { ...axis, space: 70, size: 26, values: (_, marks) => marks.map((at) => moment(at)) },
+      { ...axis, space: 70, size: 26, values: (_, marks) => marks.map(mark) },
       { ...axis, size: 58, space: 36, values: (_, marks) => marks.map(format) },
     ],
     series: [
@@ -93,8 +94,4 @@ function options(place, series, format) {
       })),
     ],
   };
-}
-
-function moment(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
 }

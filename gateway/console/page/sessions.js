@@ -103,8 +103,13 @@ function row(session, context) {
   );
   let shownSince = "";
   let life = within(context.signal);
+  let looks = "";
   const update = (fresh) => {
     now = fresh;
+    const { status, reason: word, error, phoneNumber, pushName, isAuthenticated, breaker, metrics } = fresh;
+    const shown = [status, word, error, phoneNumber, pushName, isAuthenticated, breaker, fresh.since, metrics.messagesReceived, metrics.messagesSent].join("\n");
+    if (shown === looks) return;
+    looks = shown;
     state.set(fresh.status);
     write(why, reason(fresh) || texts.meaning[fresh.status]);
     write(phone, fresh.phoneNumber ? `+${fresh.phoneNumber}` : told.noPhone);

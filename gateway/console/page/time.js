@@ -3,7 +3,11 @@
 import { write } from "./dom.js";
 import { texts } from "./texts.js";
 
-const DAY = 86_400_000;
+// Kept, for to make one takes longer than all that it ever writes.
+const SECONDS = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const MINUTES = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hour12: false });
+const DAY = new Intl.DateTimeFormat([], { day: "numeric", month: "short" });
+const YEAR = new Intl.DateTimeFormat([], { day: "numeric", month: "short", year: "numeric" });
 const beats = new Set();
 
 setInterval(() => {
@@ -31,20 +35,21 @@ export function every(seconds, run, signal) {
 
 /** The time of day, with the date where it is not today. */
 export function clock(at) {
-  const when = new Date(at);
-  const time = when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-  if (when.toDateString() === new Date().toDateString()) return time;
-  const year = when.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" };
-  return `${when.toLocaleDateString([], { day: "numeric", month: "short", ...year })}, ${time}`;
+  const [when, now] = [new Date(at), new Date()];
+  const time = SECONDS.format(when);
+  if (when.toDateString() === now.toDateString()) return time;
+  return `${(when.getFullYear() === now.getFullYear() ? DAY : YEAR).format(when)}, ${time}`;
 }
 
 /** The time of day in hours and minutes; the date where it is not today. */
 export function hour(at) {
   const when = new Date(at);
-  if (Date.now() - when < DAY && when.toDateString() === new Date().toDateString()) {
-    return when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
-  }
-  return when.toLocaleDateString([], { day: "numeric", month: "short" });
+  return (when.toDateString() === new Date().toDateString() ? MINUTES : DAY).format(when);
+}
+
+/** The time of day in hours and minutes, for the axis of a chart; seconds since the epoch. */
+export function mark(seconds) {
+  return MINUTES.format(seconds * 1000);
 }
 
 /** How long ago something was, in one unit. */

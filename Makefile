@@ -18,7 +18,7 @@ TESTS = $(PYTEST) -m "not long" -n $(WORKERS) --dist loadfile --no-loadscope-reo
 # Style before types before import rules before tests, whatever -j says.
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo up doctor test check lint format types imports faults soak cycles figures load pictures setup setup-test clean distclean
+.PHONY: help demo up doctor test check lint format types imports faults soak cycles figures load bench pictures setup setup-test clean distclean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ load: setup-test ## So many users, each on a real browser, at work; is the promi
 
 pictures: setup-test ## Take the README's pictures of the console from the running sandbox
 	@$(PYTHON) -m tests.console.pictures $(ARGS)
+
+bench: setup-test ## What each part costs, beside what it is made of and beside whatsapp-web.js (RUNS=5 ONLY=name)
+	@$(PYTHON) -m tests.bench $(if $(RUNS),--runs $(RUNS)) $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 setup:
 	@python3 deploy/setup.py run

@@ -207,9 +207,14 @@ class NatsCluster:
 
 
 @contextlib.contextmanager
-def nats_server(home: Path, *, config: str = "", port: int | None = None) -> Iterator[NatsServer]:
-    """Run one nats-server; `config` is added to its file (users, permissions, sync_interval)."""
-    server = _nats(home, "nats", port or free_port(), config)
+def nats_server(
+    home: Path, *, config: str = "", port: int | None = None, durable: bool = False
+) -> Iterator[NatsServer]:
+    """Run one nats-server; `config` is added to its file (users, permissions).
+
+    A `durable` one syncs each write before it answers, as the product's does.
+    """
+    server = _nats(home, "nats", port or free_port(), config, durable=durable)
     try:
         server.start()
         yield server
@@ -358,14 +363,15 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def _nats(home: Path, name: str, port: int, config: str) -> NatsServer:
+def _nats(home: Path, name: str, port: int, config: str, *, durable: bool = False) -> NatsServer:
+    sync = ", sync_interval: always" if durable else ""
     place = home / name
     place.mkdir(parents=True, exist_ok=True)
     monitor = free_port()
     file = place / "nats.conf"
     file.write_text(
         f'server_name: {name}\nlisten: "127.0.0.1:{port}"\nhttp: "127.0.0.1:{monitor}"\n'
-        f'jetstream {{ store_dir: "{place}/jetstream", max_mem: 256M, max_file: 4G }}\n'
+        f'jetstream {{ store_dir: "{place}/jetstream", max_mem: 256M, max_file: 4G{sync} }}\n'
         f"{config}\n"
     )
     return NatsServer(

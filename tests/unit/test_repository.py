@@ -327,7 +327,7 @@ def test_every_target_that_the_readme_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["help", "demo", "up", "test", "faults", "soak", "cycles", "figures"]
+    "target", ["help", "demo", "up", "test", "faults", "soak", "cycles", "figures", "load", "bench"]
 )
 def test_a_dry_run_of_a_target_does_nothing(target: str, tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())

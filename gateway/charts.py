@@ -33,7 +33,7 @@ class UsageAnswer(Answer):
 @router.get(
     "/trends",
     summary="The last half hour in steps of 10 seconds",
-    responses={200: {"model": TrendsAnswer}} | errors(),
+    responses={200: {"model": TrendsAnswer}} | errors(503),
 )
 @needs("read")
 async def trends(parts: Use, caller: Who) -> Response:

@@ -134,7 +134,7 @@ async def listing(parts: Use) -> Response:
 
 
 @router.get(
-    "/own", summary="What this key may do", responses={200: {"model": OwnAnswer}} | errors()
+    "/own", summary="What this key may do", responses={200: {"model": OwnAnswer}} | errors(503)
 )
 @needs(ANY_KEY)
 async def own(caller: Who) -> Response:

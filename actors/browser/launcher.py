@@ -40,6 +40,7 @@ from actors.browser.protocol import (
     PageTimeout,
     Parcel,
     Sighting,
+    Unreachable,
 )
 from actors.browser.sightings import (
     ADDRESSES,
@@ -115,6 +116,13 @@ class PyppeteerBrowser:
         except (PageGone, PageTimeout, ProtocolError, OSError) as error:
             await self.close()
             raise LaunchFailed(f"the browser did not come up: {error}") from error
+        except Unreachable as error:
+            was_closed = self._closing is not None
+            await self.close()
+            if was_closed:
+                # A navigation that a close cuts off says nothing of WhatsApp.
+                raise LaunchFailed("closed while it was being started") from error
+            raise
         except BaseException:
             await self.close()
             raise

@@ -50,7 +50,8 @@ def _by_record(root: Path) -> Iterator[tuple[Path, psutil.Process]]:
     or the group is a stranger's and its leader's start time differs.
     """
     groups: dict[int, Path] = {}
-    for path in root.rglob(RECORD):
+    # Not below the profiles: what is being ended still takes folders of its own away there.
+    for path in root.glob(f"*/{RECORD}"):
         record = Profile(path.parent).read_record()
         if record is None or record.boot != boot_id():
             continue

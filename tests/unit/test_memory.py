@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -55,7 +57,9 @@ def test_without_a_container_it_is_the_machine(tmp_path: Path) -> None:
 
 def test_a_browser_is_weighed_with_all_that_it_started() -> None:
     shell = "sh -c 'sleep 60 & echo there; wait' & wait"
-    with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        ["sh", "-c", shell], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "there\n"
 
@@ -65,8 +69,7 @@ def test_a_browser_is_weighed_with_all_that_it_started() -> None:
         assert len(below) == 2
         assert found == [parent.pid, *(child.pid for child in below)]
         assert LinuxMachine().cost(parent.pid) is not None
-        for each in reversed(found):
-            psutil.Process(each).kill()
+        os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_a_browser_that_is_gone_is_not_weighed() -> None:

@@ -11,10 +11,10 @@ from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
-from nats.js import errors as js_errors
 
 from actors.inbox import Delivered
 from events import codec, subjects
+from events.connection import AWAY
 from events.envelope import Envelope
 
 log = structlog.get_logger()
@@ -25,8 +25,6 @@ GIVE_UP = 90.0
 
 PULL = 60.0
 """Seconds an empty pull waits at the broker. What ends it before its time is told, or renews it."""
-
-AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
 
 
 class _Receipt:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
-from nats import errors as nats_errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import errors as js_errors
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from actors.leases import AccountLost, Freed, Lapsed, LeaseAway, Lost, News, NodeWord
 from events import subjects
 from events.clock import Clock
+from events.connection import AWAY
 from events.envelope import new_id
 from events.log import GUARD_SEQUENCE, IN_PROCESS, WRONG_LAST_SEQUENCE
 from events.subjects import BadToken, SessionId
@@ -41,8 +41,6 @@ AT_ONCE = 20
 
 PATIENCE = 2.0
 """Seconds until the broker has not answered."""
-
-AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
 
 Read = TypeVar("Read", bound=BaseModel)
 

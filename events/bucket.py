@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nats import errors as nats_errors
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
-from events.connection import BrokerAway
+from events.connection import AWAY, BrokerAway
 from events.log import GUARD_SEQUENCE, GUARD_SUBJECT, WRONG_LAST_SEQUENCE
-
-AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
 
 
 class Moved(Exception):

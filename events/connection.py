@@ -9,10 +9,14 @@ from typing import TypedDict
 import structlog
 from nats import errors as nats_errors
 from nats.aio.client import Client
+from nats.js import errors as js_errors
 
 from events.settings import Role, Settings
 
 log = structlog.get_logger()
+
+AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
+"""What nats-py raises when the broker is not there, refuses, or does not answer in time."""
 
 Closed = Callable[[], Awaitable[None]]
 
@@ -91,7 +95,7 @@ async def connect(
     )
     try:
         await asyncio.wait_for(connecting, patience)
-    except (nats_errors.Error, OSError, TimeoutError) as error:
+    except AWAY as error:
         raise NoBroker(f"NATS at {_bare(url)} as {role}: {last}") from error
     return client
 

@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Protocol
 
 import structlog
-from nats import errors as nats_errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 
 from events import codec, subjects
+from events.connection import AWAY
 from events.envelope import Envelope
 from events.pull import Pull
 
@@ -173,7 +173,7 @@ class JetStreamLog:
                         return landed
                 elif error.err_code not in IN_PROCESS and error.code != 503:
                     raise LogError(f"{subject}: {error.description}") from error
-            except (nats_errors.Error, OSError, TimeoutError) as error:
+            except AWAY as error:
                 # It may still land. The same id asked again tells, until the window ends.
                 log.debug("log.append_unknown", subject=subject, error=type(error).__name__)
             else:
@@ -193,7 +193,7 @@ class JetStreamLog:
                 return head.seq or 0
         except js_errors.NotFoundError:
             pass  # The subject is empty, so nothing of ours landed on it.
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError):
+        except AWAY:
             return None
         try:
             found = await self.tail(guard.family)
@@ -219,7 +219,7 @@ class JetStreamLog:
             return await self._js.get_last_msg(self._stream, family, direct=False)
         except js_errors.NotFoundError:
             return None
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise LogAway(str(error) or type(error).__name__) from error
 
     async def read(
@@ -271,7 +271,7 @@ class JetStreamLog:
             created = await self._js.add_consumer(self._stream, config)
             pull = Pull(self._js, self._stream, created.name, BATCH)
             await pull.open()
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise LogAway(str(error) or type(error).__name__) from error
         reader = _Reader(self._js, self._stream, created.name, pull, back=back)
         reader.pending = created.num_pending or 0
@@ -286,7 +286,7 @@ class JetStreamLog:
             cut.cancel()
             await pull.close()
             # Best effort: the broker drops an idle reader by itself.
-            with contextlib.suppress(js_errors.Error, nats_errors.Error, OSError, TimeoutError):
+            with contextlib.suppress(*AWAY):
                 await self._js.delete_consumer(self._stream, created.name)
 
     async def _end(self, filters: Sequence[str], since: datetime | None) -> int:
@@ -361,7 +361,7 @@ class _Reader:
                 if loop.time() + 0.05 > give_up:
                     raise LogAway(str(error)) from error
                 await asyncio.sleep(0.05)
-            except (js_errors.Error, nats_errors.Error, OSError) as error:
+            except AWAY as error:
                 raise LogAway(str(error) or type(error).__name__) from error
             else:
                 if messages:
@@ -373,7 +373,7 @@ class _Reader:
             held = await self._js.consumer_info(self._stream, self._name)
         except js_errors.NotFoundError:
             raise Hole("the reader is gone from the broker") from None
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise LogAway(str(error) or type(error).__name__) from error
         delivered = held.delivered.consumer_seq if held.delivered else 0
         if delivered >= self._expected and not self._pull.holds:

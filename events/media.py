@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Protocol
 
-from nats import errors as nats_errors
 from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 from nats.js.api import ObjectMeta, ObjectMetaOptions
 
 from events import subjects
+from events.connection import AWAY
 from events.envelope import new_id
 from events.subjects import SessionId
 
@@ -31,7 +31,6 @@ PATIENCE = 10.0
 """Seconds that one request to the store may take."""
 
 _STREAM = f"OBJ_{subjects.MEDIA}"
-_AWAY = (js_errors.Error, nats_errors.Error, OSError, TimeoutError)
 
 
 class MediaGone(Exception):
@@ -104,7 +103,7 @@ class JetStreamMedia:
             store = await self._js().object_store(subjects.MEDIA)
             # nats-py calls what it reads from an io.BufferedIOBase, and means the same.
             await store.put(name, content, about)  # pyright: ignore[reportArgumentType]
-        except _AWAY as error:
+        except AWAY as error:
             raise MediaAway from error
         return await self.get(name)
 
@@ -131,7 +130,7 @@ class JetStreamMedia:
                 return (await self._js().get_last_msg(_STREAM, subject)).data or b""
         except js_errors.NotFoundError:
             raise MediaGone(subject) from None
-        except _AWAY as error:
+        except AWAY as error:
             raise MediaAway from error
 
     async def _chunks(self, nuid: str, size: int) -> AsyncIterator[bytes]:
@@ -144,7 +143,7 @@ class JetStreamMedia:
                     )
             except js_errors.NotFoundError:
                 raise MediaGone(nuid) from None
-            except _AWAY as error:
+            except AWAY as error:
                 raise MediaAway from error
             chunk = held.data or b""
             position, read = (held.seq or position) + 1, read + len(chunk)
@@ -161,5 +160,5 @@ class JetStreamMedia:
                         await store.delete(held.name)
         except js_errors.NotFoundError:
             return
-        except _AWAY as error:
+        except AWAY as error:
             raise MediaAway from error

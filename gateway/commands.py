@@ -10,6 +10,7 @@ from nats.js import errors as js_errors
 
 from events import codec, subjects
 from events.clock import utc_now
+from events.connection import AWAY
 from events.envelope import Payload, new_id
 from events.live import Refused, Settled
 from events.message import Send
@@ -83,7 +84,7 @@ class Commands:
             except (nats_errors.TimeoutError, TimeoutError) as error:
                 if last:
                     raise BrokerAway from error
-            except (js_errors.Error, nats_errors.Error, OSError) as error:
+            except AWAY as error:
                 raise BrokerAway from error
             else:
                 return Published(envelope.id, bool(ack.duplicate))

@@ -15,12 +15,11 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Query
-from nats import errors as nats_errors
-from nats.js import errors as js_errors
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from events.clock import utc_now
+from events.connection import AWAY
 from gateway.answers import SECRET
 from gateway.broker import BrokerAway
 from gateway.callers import ANYONE, needs
@@ -208,7 +207,7 @@ def _found(task: asyncio.Future[Finding]) -> Finding:
         return task.result()
     except ReadModelsAway:
         return Finding(False, "Cannot be told: the read models are away")
-    except (BrokerAway, nats_errors.Error, js_errors.Error, OSError, TimeoutError):
+    except (BrokerAway, *AWAY):
         return Finding(False, "Cannot be told: the message broker is away")
     except Exception as error:  # noqa: BLE001 - a broken check is a finding, not a 500
         log.warning("health.check_failed", error=type(error).__name__)

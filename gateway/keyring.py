@@ -21,12 +21,12 @@ from datetime import datetime
 from typing import Literal
 
 import structlog
-from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
 from events.clock import utc_now
+from events.connection import AWAY
 from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.callers import FIRST, Caller, Scope
@@ -239,7 +239,7 @@ class Keyring:
             )
         except js_errors.NotFoundError:
             return None
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
         self._take(_SUBJECT + key_id, entry.seq or 0, entry.data or b"")
         return self._held[key_id].key
@@ -250,7 +250,7 @@ class Keyring:
             ack = await self._broker.jetstream.publish(
                 _SUBJECT + key_id, raw, headers={"KV-Operation": "DEL"} if key is None else None
             )
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
         # At once here; the other gateways hear of it.
         self._take(_SUBJECT + key_id, ack.seq, raw)

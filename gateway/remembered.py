@@ -16,13 +16,13 @@ from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from nats.js.kv import KeyValue
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
 from events.clock import utc_now
+from events.connection import AWAY
 from events.envelope import new_id
 from gateway.broker import Broker, BrokerAway
 
@@ -135,7 +135,7 @@ class Remembered:
             entry = await self._bucket().get(secret.place)
         except js_errors.KeyNotFoundError:
             return None
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
         sealed = entry.value or b""
         try:
@@ -154,7 +154,7 @@ class Remembered:
             await self._bucket().delete(claim.secret.place, last=claim.revision)
         except js_errors.KeyWrongLastSequenceError:
             pass
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
 
     async def _claimed(self, claim: Claim) -> bool:
@@ -188,7 +188,7 @@ class Remembered:
             return await bucket.create(secret.place, sealed)
         except js_errors.KeyWrongLastSequenceError:
             return None
-        except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
 
     def _bucket(self) -> KeyValue:

@@ -8,11 +8,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 
-from nats import errors as nats_errors
-from nats.js import errors as js_errors
-
 from events import subjects
 from events.clock import utc_now
+from events.connection import AWAY
 from events.log import Hole, LogAway
 from events.settings import Settings
 from gateway import frames
@@ -55,7 +53,7 @@ class Replay:
             first = await self._broker.jetstream.get_msg(
                 subjects.EVENTS, seq=max(1, since), subject=subjects.ALL_EVENTS, next=True
             )
-        except (LogAway, js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+        except (LogAway, *AWAY) as error:
             raise BrokerAway from error
         # Session events stay for ever and messages expire among them. So where the
         # event at the position is younger than messages get, nothing has expired

@@ -10,11 +10,10 @@ import sys
 
 import structlog
 import uvloop
-from nats import errors as nats_errors
 from nats.js import JetStreamContext
-from nats.js import errors as js_errors
 
 from events import collector, connection, logging, subjects
+from events.connection import AWAY
 from events.log import JetStreamLog, LogAway
 from events.redis import connect
 from events.settings import BadSettings, Settings, load
@@ -87,7 +86,7 @@ async def serve(settings: Settings) -> int:
     finally:
         await cancel(until, *work)
         ended.set()
-        with contextlib.suppress(nats_errors.Error, OSError, TimeoutError):
+        with contextlib.suppress(*AWAY):
             await client.close()
         await redis.aclose()
     log.info("projections.ended")
@@ -98,7 +97,7 @@ async def identity(js: JetStreamContext) -> str:
     """Name the log by the birth of its stream: positions of another one mean other events."""
     try:
         held = await js.stream_info(subjects.EVENTS)
-    except (js_errors.Error, nats_errors.Error, OSError, TimeoutError) as error:
+    except AWAY as error:
         raise LogAway(str(error) or type(error).__name__) from error
     if held.created is None:
         raise LogAway("the stream does not tell its birth")

@@ -20,6 +20,7 @@ from nats import errors as nats_errors
 from nats.js import errors as js_errors
 
 from events import subjects
+from events.connection import AWAY
 from events.private import write_private
 from events.subjects import BadToken
 from gateway.cli.service import CannotDo, Embedded, Json
@@ -165,7 +166,7 @@ async def _reach(url: str, user: str, password: str) -> Reach:
         await client.jetstream(timeout=1).publish(command, b"", stream="none")
     except js_errors.APIError as error:
         return "through" if error.err_code == ANOTHER_STREAM else "in"
-    except (js_errors.Error, nats_errors.Error, OSError, TimeoutError):
+    except AWAY:
         return "in"
     finally:
         await client.close()

@@ -10,12 +10,11 @@ import asyncio
 from contextlib import aclosing
 from datetime import datetime
 
-from nats import errors as nats_errors
 from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from events import subjects
-from events.bucket import AWAY
+from events.connection import AWAY
 from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 
@@ -114,7 +113,7 @@ class Letters:
         except js_errors.APIError as error:
             if error.err_code != NO_MESSAGE:
                 raise BrokerAway from error
-        except (nats_errors.Error, js_errors.Error, OSError, TimeoutError) as error:
+        except AWAY as error:
             raise BrokerAway from error
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 from nats.js import errors as js_errors
 
 from events import subjects
-from events.bucket import AWAY
 from events.clock import utc_now
+from events.connection import AWAY
 from events.log import LogAway, Stored
 from events.subjects import SessionId
 from gateway import frames

@@ -20,7 +20,7 @@ from events import subjects
 from events.clock import Clock
 from events.connection import AWAY
 from events.envelope import new_id
-from events.log import GUARD_SEQUENCE, IN_PROCESS, WRONG_LAST_SEQUENCE
+from events.jetstream_log import GUARD_SEQUENCE, IN_PROCESS, WRONG_LAST_SEQUENCE
 from events.subjects import BadToken, SessionId
 
 log = structlog.get_logger()

@@ -25,7 +25,7 @@ from actors.vault.vault import Vault
 from actors.wire import NatsWire
 from events.clock import SystemClock
 from events.connection import connect
-from events.log import JetStreamLog
+from events.jetstream_log import JetStreamLog
 from events.media import JetStreamMedia
 from events.private import write_private
 from events.redis import Redis

@@ -9,7 +9,7 @@ from nats.js import JetStreamContext
 from nats.js import errors as js_errors
 
 from events.connection import AWAY, BrokerAway
-from events.log import GUARD_SEQUENCE, GUARD_SUBJECT, WRONG_LAST_SEQUENCE
+from events.jetstream_log import GUARD_SEQUENCE, GUARD_SUBJECT, WRONG_LAST_SEQUENCE
 
 
 class Moved(Exception):

@@ -15,7 +15,8 @@ from nats.js import JetStreamContext
 from events import subjects
 from events.connection import BrokerAway, Connection, NoBroker, connect
 from events.envelope import Envelope
-from events.log import Guard, JetStreamLog, LogAway, LogError, Stored
+from events.jetstream_log import JetStreamLog
+from events.log import Guard, LogAway, LogError, Stored
 from events.settings import Settings
 
 log = structlog.get_logger()

@@ -14,7 +14,8 @@ from nats.js import JetStreamContext
 
 from events import collector, connection, logging, subjects
 from events.connection import AWAY
-from events.log import JetStreamLog, LogAway
+from events.jetstream_log import JetStreamLog
+from events.log import LogAway
 from events.redis import connect
 from events.settings import BadSettings, Settings, load
 from projections.cancelling import cancel

@@ -31,7 +31,8 @@ from rich.console import Console
 
 from actors.machine import ports
 from events import connection, subjects
-from events.log import JetStreamLog, Stored
+from events.jetstream_log import JetStreamLog
+from events.log import Stored
 from events.settings import BadSettings, Settings, load
 from projections.read import RedisReadModels
 from tests.simulator.phone import Phone, PhoneError

@@ -19,7 +19,8 @@ from rich.table import Table
 
 from events.bar import bar
 from events.connection import NoBroker, connect
-from events.log import JetStreamLog, LogError
+from events.jetstream_log import JetStreamLog
+from events.log import LogError
 from events.redis import AWAY
 from events.redis import connect as connect_redis
 from gateway.cli import draining, programs, tenants, why

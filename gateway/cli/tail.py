@@ -16,7 +16,8 @@ from events import codec, subjects
 from events.clock import utc_now
 from events.connection import NoBroker, connect
 from events.envelope import Envelope
-from events.log import Hole, JetStreamLog, Log, LogAway, Stored
+from events.jetstream_log import JetStreamLog
+from events.log import Hole, Log, LogAway, Stored
 from events.settings import Settings
 from gateway.cli.service import CannotDo
 

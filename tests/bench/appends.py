@@ -12,7 +12,8 @@ from nats.js import JetStreamContext
 
 from events import codec, subjects
 from events.clock import utc_now
-from events.log import Guard, JetStreamLog
+from events.jetstream_log import JetStreamLog
+from events.log import Guard
 from events.message import Received
 from events.settings import Settings
 from events.streams import declare

@@ -12,7 +12,7 @@ import nats
 from events import codec, subjects
 from events.clock import utc_now
 from events.envelope import Envelope, Payload
-from events.log import JetStreamLog
+from events.jetstream_log import JetStreamLog
 from events.redis import connect
 from events.session_events import Registered
 from events.settings import Settings

@@ -17,7 +17,8 @@ from events import codec, subjects
 from events import session_events as e
 from events.connection import Connection, connect
 from events.envelope import Envelope
-from events.log import Guard, Hole, JetStreamLog, LogAway, Stored, Unknown
+from events.jetstream_log import JetStreamLog
+from events.log import Guard, Hole, LogAway, Stored, Unknown
 from events.media import JetStreamMedia, outgoing
 from events.settings import Settings
 from events.streams import BUCKETS, TooFewServers, declare

@@ -14,7 +14,9 @@ from events import codec, subjects
 from events import session_events as e
 from events.connection import connect
 from events.envelope import Envelope, new_id
-from events.log import BATCH, Conflict, Guard, Hole, JetStreamLog, Log, LogAway, Stored, Unknown
+from events.jetstream_log import JetStreamLog
+from events.log import Conflict, Guard, Hole, Log, LogAway, Stored, Unknown
+from events.reader import BATCH
 from events.settings import Settings
 from events.streams import declare
 from events.subjects import SessionId
@@ -228,7 +230,7 @@ async def test_a_follower_is_cut_as_soon_as_a_broker_that_was_restarted_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nothing but the connection's return can end the wait.
-    monkeypatch.setattr("events.log.IDLE", 3_600)
+    monkeypatch.setattr("events.jetstream_log.IDLE", 3_600)
     session = a_session()
     subject, family = subjects.session_event(session, "ready"), subjects.session_family(session)
     with nats_server(tmp_path) as server:

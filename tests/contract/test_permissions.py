@@ -23,7 +23,7 @@ from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 from actors.machine import servers
 from actors.machine.ports import free_port
 from events import connection, streams, subjects
-from events.log import JetStreamLog
+from events.jetstream_log import JetStreamLog
 from events.settings import Role, Settings
 from gateway import tenants
 from projections import turn

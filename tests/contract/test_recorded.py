@@ -22,7 +22,8 @@ from actors.backup.__main__ import main as backup
 from actors.backup.broker import ours
 from events import codec, streams, subjects
 from events.envelope import Envelope
-from events.log import Guard, JetStreamLog, Stored
+from events.jetstream_log import JetStreamLog
+from events.log import Guard, Stored
 from events.redis import connect
 from events.session import Session, State, evolve
 from events.settings import Settings

@@ -14,7 +14,7 @@ from typing import Any
 
 from actors.sending import Sender, new_wa_id
 from events import codec
-from events import log as log_module
+from events import jetstream_log as log_module
 from events.message import Send, Stage
 from events.session import State
 from projections import __main__ as projections

@@ -35,7 +35,8 @@ from actors.machine.ports import free_port
 from actors.machine.secrets import Passwords
 from events import codec, connection, subjects
 from events.clock import utc_now
-from events.log import JetStreamLog, LogError
+from events.jetstream_log import JetStreamLog
+from events.log import LogError
 from events.session_events import SessionCommand, Takeover
 from events.settings import Role, Settings
 from events.subjects import SessionId

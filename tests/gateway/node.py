@@ -16,7 +16,8 @@ from events import codec, live, message, session_events, subjects
 from events.asks import Query, Question
 from events.clock import utc_now
 from events.envelope import Envelope, new_id
-from events.log import Guard, JetStreamLog
+from events.jetstream_log import JetStreamLog
+from events.log import Guard
 from events.message import MessageEvent, Send, Sending, Sent
 from events.pool import Create
 from events.session_events import SessionEvent

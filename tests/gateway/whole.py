@@ -10,7 +10,7 @@ from pathlib import Path
 
 from actors.node import Node
 from events.connection import connect
-from events.log import JetStreamLog
+from events.jetstream_log import JetStreamLog
 from events.redis import connect as connect_redis
 from events.settings import Settings
 from events.streams import declare

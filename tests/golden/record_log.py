@@ -32,7 +32,8 @@ from actors.machine.secrets import Passwords
 from events import codec, connection, message, pool, streams, subjects
 from events import session_events as e
 from events.envelope import Payload
-from events.log import Guard, JetStreamLog
+from events.jetstream_log import JetStreamLog
+from events.log import Guard
 from events.session import IllegalTransition, Session, State, evolve
 from events.settings import Settings
 from events.subjects import SessionId

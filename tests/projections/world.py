@@ -18,7 +18,8 @@ from events import message as m
 from events import session as rules
 from events import session_events as e
 from events.envelope import Payload
-from events.log import Guard, JetStreamLog
+from events.jetstream_log import JetStreamLog
+from events.log import Guard
 from events.redis import Redis, connect
 from events.session import Session, State
 from events.session_events import Totals

@@ -17,6 +17,7 @@ import structlog
 
 from actors import leftovers
 from actors import pool_messages as to_pool
+from actors.account import Account
 from actors.answering import Answers
 from actors.browser import protocol as b
 from actors.browser_life import BrowserLife
@@ -25,7 +26,6 @@ from actors.codes import Codes
 from actors.deadlines import arm
 from actors.inbox import Asked, Inbox
 from actors.keeping import Keeper
-from actors.leases import LeaseAway
 from actors.mailbox import contained, depth, tell
 from actors.operations import Operations, OperationsEvent
 from actors.orders import Orders
@@ -62,35 +62,28 @@ from actors.session_messages import (
     Yield,
 )
 from actors.session_parts import SessionParts
-from actors.sightings import fact_of, failure_of
 from actors.slot import Slot
 from actors.timers import Rang, Timers
 from actors.trying import Tries
 from actors.upkeep import Upkeep
+from actors.witness import Witness
 from events import session_events as e
 from events.log import Conflict
 from events.session import WITH_BROWSER, State
 from events.session_events import SessionEvent
 from events.session_facts import (
-    Conflicted,
     Due,
     Fact,
     Failure,
     Launching,
-    Progress,
     Quiet,
     Stale,
-    Synced,
-    Unlinked,
     Wanting,
 )
 from events.session_rules import decide
 from events.subjects import SessionId
 
 S = State
-
-ACCOUNT = "account_in_use"
-"""Why a session is parked whose phone account is another session's of this service."""
 
 
 class SessionActor(pykka.ThreadingActor):
@@ -149,13 +142,21 @@ class SessionActor(pykka.ThreadingActor):
         self._slot = Slot(own)
         self._preserver = Preserver(own, self._record)
         self._codes = Codes(own, self._note)
+        self._account = Account(own, self._note, self._probe.look_soon)
+        self._witness = Witness(
+            own,
+            self._note,
+            account=self._account,
+            codes=self._codes,
+            preserver=self._preserver,
+            probe=self._probe,
+            receiver=self._receiver,
+        )
         self._inbox: Inbox | None = None
         self._over = False
 
     def _tell_me(self, message: Message) -> None:
         tell(self.actor_ref, message)
-
-    # --- mailbox ----------------------------------------------------------------
 
     def on_start(self) -> None:
         # One line only: pykka calls no on_failure when this raises.
@@ -226,7 +227,7 @@ class SessionActor(pykka.ThreadingActor):
             case Doubted():
                 self._recorder.verify()
             case AccountTaken():
-                self._note(Conflicted(ACCOUNT))
+                self._account.taken()
             case Halt():
                 self._halt()
             case _:
@@ -235,9 +236,9 @@ class SessionActor(pykka.ThreadingActor):
     def _hear_of_browser(self, news: OfBrowser) -> None:
         match news:
             case Sighted():
-                self._see(news.sighting)
+                self._witness.see(news.sighting)
             case Answered():
-                self._answered(news.status)
+                self._witness.answered(news.status)
             case CaughtUp():
                 self._caught_up(news.messages)
             case Fetched():
@@ -246,8 +247,6 @@ class SessionActor(pykka.ThreadingActor):
                 self._upkeep.weighed(news.cost)
             case Replied():
                 self._answers.ended(news)
-
-    # --- a life -----------------------------------------------------------------
 
     def _boot(self) -> None:
         try:
@@ -297,8 +296,6 @@ class SessionActor(pykka.ThreadingActor):
         self._close_browser()
         self._slot.give_back()
 
-    # --- deciding ---------------------------------------------------------------
-
     def _note(self, fact: Fact, cause: str | None = None) -> None:
         now = self._parts.clock.now()
         if isinstance(fact, Failure):
@@ -340,7 +337,7 @@ class SessionActor(pykka.ThreadingActor):
                 if isinstance(event, e.LoggedOut):
                     self._forget_link()
                 if isinstance(event, e.LoggedOut | e.Stopped | e.Parked):
-                    self._let_account_go()
+                    self._account.let_go()
                 if isinstance(event, e.Stopped):
                     self._preserver.take_closed()
                 if isinstance(event, e.Crashed):
@@ -373,8 +370,6 @@ class SessionActor(pykka.ThreadingActor):
             case _:
                 self._probe.look()
 
-    # --- the browser ------------------------------------------------------------
-
     def _launch(self) -> None:
         self._receiver.begin_anew()
         self._operations.renew()
@@ -398,73 +393,6 @@ class SessionActor(pykka.ThreadingActor):
         self._life.forget()
         self._preserver.forget()
 
-    def _let_account_go(self) -> None:
-        self._parts.loop.run(
-            self._parts.leases.release_account(self.identity),
-            then=lambda _: None,
-            failed=lambda error: self._log.debug("session.account_kept", error=repr(error)),
-        )
-
-    def _answered(self, outcome: b.PageStatus | Exception | None) -> None:
-        if isinstance(outcome, b.PageStatus):
-            self._see_status(outcome)
-        elif isinstance(outcome, b.PageReloaded):
-            # It navigates, as after a log-out; it tells its state anew, and is asked again.
-            self._probe.look_soon()
-        elif outcome is not None:
-            self._note(failure_of(outcome))
-
-    # --- what is seen -------------------------------------------------------------
-
-    def _see(self, sighting: b.Sighting) -> None:
-        match sighting:
-            case b.Loading(percent, message):
-                self._note(Progress(percent, message))
-            case b.QrShown(code, ttl):
-                doubt = self._preserver.doubt()
-                if doubt is not None:
-                    self._note(doubt)
-                else:
-                    self._codes.show(code, ttl)
-            case b.QrIdle():
-                if self._codes.may_change:
-                    self._probe.refresh_qr()
-            case b.StateSeen(status):
-                self._see_status(status)
-            case b.LoggedOut(reason):
-                self._note(Unlinked(reason or "unlinked"))
-            case b.MessageSeen():
-                self._probe.heard()
-                self._receiver.see(sighting)
-            case b.AckSeen():
-                self._probe.heard()
-                self._receiver.acked(sighting)
-            case b.Gone(reason, detail):
-                self._note(Failure(reason, detail))
-
-    def _see_status(self, status: b.PageStatus) -> None:
-        fact = fact_of(status, self._recorder.state)
-        if fact is not None:
-            if status.authenticated:
-                self._codes.forget()
-            if isinstance(fact, Synced) and self._recorder.state.state is not S.READY:
-                self._become_ready(fact)
-            else:
-                self._note(fact)
-
-    def _become_ready(self, fact: Synced) -> None:
-        """Go on, unless another session has the account, whichever id it came under."""
-        leases = self._parts.leases
-        try:
-            took = self._parts.loop.wait(leases.take_account(self.identity, fact.phone))
-        except LeaseAway as error:
-            self._log.info("session.account_unknown", error=str(error))
-            self._probe.look_soon()
-        else:
-            self._note(fact if took else Conflicted(ACCOUNT))
-
-    # --- messages -----------------------------------------------------------------
-
     def _begin_catch_up(self) -> None:
         """Read what came since the watermark; sends wait until it is recorded."""
         if self._catch_up.read():
@@ -476,7 +404,7 @@ class SessionActor(pykka.ThreadingActor):
             return
         if isinstance(messages, Exception):
             # Going on without would lose what came meanwhile in silence.
-            self._answered(messages)
+            self._witness.answered(messages)
             return
         self._receiver.catch_up(messages)
         if self._inbox is not None and self._recorder.state.state is S.READY:

@@ -13,14 +13,12 @@ from dataclasses import replace
 from typing import Any
 
 import pykka
-import structlog
 
 from actors import leftovers
 from actors import pool_messages as to_pool
 from actors.account import Account
 from actors.answering import Answers
 from actors.browser import protocol as b
-from actors.browser_life import BrowserLife
 from actors.catching_up import CatchUp
 from actors.codes import Codes
 from actors.deadlines import arm
@@ -36,7 +34,7 @@ from actors.preserving import TIMER as SNAPSHOT
 from actors.preserving import Preserver
 from actors.probe import Probe
 from actors.receiving import Receiver
-from actors.recorder import NotMine, Recorder
+from actors.recorder import NotMine
 from actors.sending import RETRY, Sender, Tried
 from actors.session_messages import (
     AccountTaken,
@@ -63,7 +61,7 @@ from actors.session_messages import (
 )
 from actors.session_parts import SessionParts
 from actors.slot import Slot
-from actors.timers import Rang, Timers
+from actors.timers import Rang
 from actors.trying import Tries
 from actors.upkeep import Upkeep
 from actors.witness import Witness
@@ -96,28 +94,9 @@ class SessionActor(pykka.ThreadingActor):
         self.identity = identity
         self._parts, self._pool = parts, pool
         settings = parts.settings
-        self._recorder = Recorder(
-            identity,
-            parts.log,
-            parts.loop,
-            parts.clock,
-            settings=settings,
-            policy=parts.policy,
-        )
-        profile = settings.profiles / identity.dotted
-        self._life = BrowserLife(identity, parts.launcher, parts.loop, profile)
-        self._timers = Timers(parts.clock, self._tell_me)
-        self._log = structlog.get_logger().bind(session=str(identity))
-        own = self._own = SessionParts(
-            identity,
-            parts,
-            self._recorder,
-            self._life,
-            self._timers,
-            tell_me=self._tell_me,
-            tell_pool=pool,
-            log=self._log,
-        )
+        own = self._own = SessionParts.of(identity, parts, tell_me=self._tell_me, tell_pool=pool)
+        self._recorder, self._life, self._timers = own.recorder, own.life, own.timers
+        self._log = own.log
         keeper = Keeper(
             identity,
             parts.media,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
 from structlog.typing import FilteringBoundLogger
 
 from actors.browser_life import BrowserLife
@@ -30,6 +31,31 @@ class SessionParts:
     tell_me: Callable[[Message], None]
     tell_pool: Callable[[PoolMessage], None]
     log: FilteringBoundLogger
+
+    @classmethod
+    def of(
+        cls,
+        identity: SessionId,
+        node: Parts,
+        *,
+        tell_me: Callable[[Message], None],
+        tell_pool: Callable[[PoolMessage], None],
+    ) -> SessionParts:
+        """Make those of one session; nothing is read or started yet."""
+        settings = node.settings
+        profile = settings.profiles / identity.dotted
+        return cls(
+            identity,
+            node,
+            recorder=Recorder(
+                identity, node.log, node.loop, node.clock, settings=settings, policy=node.policy
+            ),
+            life=BrowserLife(identity, node.launcher, node.loop, profile),
+            timers=Timers(node.clock, tell_me),
+            tell_me=tell_me,
+            tell_pool=tell_pool,
+            log=structlog.get_logger().bind(session=str(identity)),
+        )
 
     @property
     def state(self) -> Session:

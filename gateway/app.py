@@ -15,11 +15,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from events.settings import Settings
 from gateway import (
@@ -229,8 +230,8 @@ def _plain(request: Request, error: HTTPException) -> Problem:
 def _wrong_method(request: Request) -> Problem:
     taken = {
         method
-        for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for route in iter_route_contexts(request.app.routes)
+        if route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     }
     taken |= {"HEAD"} if "GET" in taken else set()

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from starlette.responses import Response
 
 from events.clock import utc_now
 from gateway.answers import Answer, answer, errors
 from gateway.callers import needs
+from gateway.moments import Moment
 from gateway.named import There
 from gateway.parts import Use
 from gateway.problems import Problem
@@ -59,7 +60,7 @@ class TimelineAnswer(Answer):
 
 
 At = Annotated[
-    AwareDatetime | None,
+    Moment | None,
     Query(description="The moment: a time with its zone, or milliseconds since 1970; unset: now."),
 ]
 

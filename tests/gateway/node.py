@@ -142,10 +142,12 @@ class ScriptedNode:
             session, session_events.Starting(attempt=1, deadline=utc_now() + IN_A_MINUTE)
         )
 
-    async def pairing(self, session: SessionId, code: str = "2@code-1") -> None:
+    async def pairing(self, session: SessionId, code: str | None = "2@code-1") -> None:
+        """Have it wait for a scan; without a code it is told to nobody."""
         expires = utc_now() + IN_A_MINUTE
         await self.event(session, session_events.Pairing(attempt=1, expires=expires))
-        await self.notice(session, live.Qr(code=code, attempt=1, expires=expires))
+        if code is not None:
+            await self.notice(session, live.Qr(code=code, attempt=1, expires=expires))
 
     async def ready(self, session: SessionId) -> None:
         """Bring a session from nothing to ready."""

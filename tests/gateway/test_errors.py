@@ -172,7 +172,10 @@ async def test_a_send_through_nothing_is_a_404(http: httpx.AsyncClient, node: Sc
 
 
 async def test_the_wrong_method_is_a_405(alone: Running) -> None:
-    is_problem(await alone.http.put(CREATE, json={}), 405)
+    answer = await alone.http.put("/api/webhooks/name/dead/id", json={})
+
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "DELETE"
 
 
 # --- too large --------------------------------------------------------------------

@@ -112,6 +112,13 @@ async def test_a_key_that_makes_no_sense_is_not_made(
     is_problem(await alone.http.post("/api/keys", json=body), 400)
 
 
+async def test_the_route_beside_the_keys_is_not_taken_for_a_key(http: httpx.AsyncClient) -> None:
+    answer = await http.delete("/api/keys/own")
+
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
 async def test_an_admin_key_makes_keys_only_if_it_may_manage(
     running: Running, node: ScriptedNode
 ) -> None:

@@ -226,12 +226,11 @@ async def test_a_suspended_session_says_when_to_come_back(
 
 
 async def test_the_owner_is_asked_when_redis_lost_the_code(
-    http: httpx.AsyncClient, node: ScriptedNode, reads: FakeReads
+    http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:
     await node.registered(ONE)
     await node.starting(ONE)
-    await node.pairing(ONE)
-    reads.codes.clear()
+    await node.pairing(ONE, code=None)
     expires = (utc_now() + IN_A_MINUTE).isoformat()
 
     async def owner(message) -> None:
@@ -246,12 +245,11 @@ async def test_the_owner_is_asked_when_redis_lost_the_code(
 
 
 async def test_an_owner_that_says_no_is_waited_out(
-    http: httpx.AsyncClient, node: ScriptedNode, reads: FakeReads
+    http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:
     await node.registered(ONE)
     await node.starting(ONE)
-    await node.pairing(ONE)
-    reads.codes.clear()
+    await node.pairing(ONE, code=None)
     no = AskError(reason="no_code", detail="no code yet", status=409)
 
     async def owner(message) -> None:

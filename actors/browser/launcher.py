@@ -11,7 +11,7 @@ from typing import TypeVar
 import structlog
 from pydantic import TypeAdapter
 
-from actors.browser import media, orphans, sandbox
+from actors.browser import leveldb, media, orphans, sandbox
 from actors.browser.cdp import ProtocolError, Wire
 from actors.browser.chromium import Chromium
 from actors.browser.executable import (
@@ -96,6 +96,7 @@ class PyppeteerBrowser:
         self._logged_out = asyncio.Event()
         self._started = False
         self._closing: asyncio.Future[bool] | None = None
+        self._mending: asyncio.Future[list[str]] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._log = log.bind(session=owner)
 
@@ -130,11 +131,12 @@ class PyppeteerBrowser:
     async def _start(self) -> None:
         script = page_script(self._options.wa_js, self._deadlines.inject)
         command = await self._command()
+        self._go_on()
+        self._profile.take()
+        await self._mend()
         # From here to the process there is no turn of the loop, so a close comes
         # before all of it or finds something to end.
-        if self._closing is not None:
-            raise LaunchFailed("closed while it was being started")
-        self._profile.take()
+        self._go_on()
         self._chromium = Chromium(self._profile)
         endpoint = await self._chromium.start(command, self._deadlines.launch)
         target = await self._page_target(endpoint)
@@ -165,6 +167,18 @@ class PyppeteerBrowser:
             small_shared_memory=has_small_shared_memory(),
             network=network,
         )
+
+    def _go_on(self) -> None:
+        if self._closing is not None:
+            raise LaunchFailed("closed while it was being started")
+
+    async def _mend(self) -> None:
+        mending = asyncio.to_thread(leveldb.mend, self._profile.path)
+        self._mending = asyncio.ensure_future(mending)
+        # No thread can be called back: a close waits for it before it gives the profile away.
+        cut = await asyncio.shield(self._mending)
+        if cut:
+            self._log.info("browser.logs_mended", files=cut)
 
     async def _page_target(self, endpoint: str) -> str:
         wire = await Wire.open(endpoint, self._deadlines.call)
@@ -215,6 +229,8 @@ class PyppeteerBrowser:
             await self._wire.close()
         if self._watch is not None:
             self._watch.cancel()
+        if self._mending is not None:
+            await asyncio.wait({self._mending})
         # A process that even SIGKILL does not end keeps its profile to itself.
         if chromium is None or chromium.exited.done():
             self._profile.release()

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -305,6 +306,26 @@ async def test_a_killed_browser_ends_pending_calls_at_once(world: ChromiumWorld)
     with pytest.raises(PageGone):
         await pending
     assert (await page.seen.next(Gone)).detail == "the browser was killed by signal 9"
+
+
+async def test_a_link_outlives_a_log_that_a_kill_broke_off(world: ChromiumWorld) -> None:
+    page = await world.linked()
+    await world.kill(page)
+    await page.browser.close()
+    [database] = (world.root / "ann").glob("Default/IndexedDB/*.leveldb")
+    with max(database.glob("*.log")).open("ab") as log:
+        log.write(struct.pack("<IHB", 0, 300, 1))  # The header of a record that never came.
+
+    # The next browser writes behind it; it is the one after that which makes no sense of it.
+    for text in ("written behind it", "read again"):
+        page = await world.start()
+        await page.seen.ready()
+        wa_id = await world.incoming(ALICE, text)
+        await page.seen.next(MessageSeen, lambda m, sent=wa_id: m.wa_id == sent)
+        await world.kill(page)
+        await page.browser.close()
+
+        assert not page.seen.of(QrShown)
 
 
 async def test_a_connection_that_breaks_is_told_as_that(world: ChromiumWorld) -> None:

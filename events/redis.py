@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-from redis.exceptions import ConnectionError, RedisClusterException, RedisError  # noqa: A004 - it is theirs
+from redis.exceptions import ConnectionError, RedisClusterException, RedisError  # noqa: A004 - redis-py's, as its callers expect
 from redis.typing import EncodableT
 
 from events.redis_url import Cluster, Sentinels, Server

@@ -43,7 +43,7 @@ class Access:
             log.debug("http.client_gone", path=scope["path"])
         except Exception as error:  # noqa: BLE001 - the edge: it becomes an answer
             # Only what and where: the text of an exception may quote a request.
-            log.error("http.failed", path=scope["path"], at=where(error))  # noqa: TRY400
+            log.error("http.failed", path=scope["path"], at=where(error))  # noqa: TRY400 - a trace would quote its text
             if not status and scope["type"] == "http":
                 problem = Problem(500, "internal", "Something went wrong on our side.")
                 await problem.response()(scope, receive, noted)

@@ -197,7 +197,7 @@ async def _for_ever(run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except Exception as error:  # noqa: BLE001 - without it, the gateway goes on deaf
-            log.error("gateway.task_failed", task=run.__qualname__, at=where(error))  # noqa: TRY400
+            log.error("gateway.task_failed", task=run.__qualname__, at=where(error))  # noqa: TRY400 - a trace would quote its text
         await asyncio.sleep(1)
 
 

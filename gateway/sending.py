@@ -72,7 +72,7 @@ def message_key(idempotency_key: str | None) -> str:
 class Sender:
     """Raises Problem, BrokerAway and ReadModelsAway."""
 
-    def __init__(  # noqa: PLR0917 - the parts it is made of
+    def __init__(  # noqa: PLR0917 - each part has a type of its own
         self,
         settings: Settings,
         reads: ReadModels,

@@ -210,7 +210,7 @@ class SocketIO:
                 await self._tell(sid, why.frame("*"))
                 await self._fetched(client.connection)
         except Exception as error:  # noqa: BLE001 - else the client would wait for ever
-            log.error("socketio.failed", at=where(error))  # noqa: TRY400
+            log.error("socketio.failed", at=where(error))  # noqa: TRY400 - a trace would quote its text
         await self._drop(client.connection)
 
     async def _send(self, sid: str, client: _Client) -> None:

@@ -46,7 +46,8 @@ class Draft:
         self._spool = self._draft.with_suffix(".part")
         self._parts: list[Part] = []
         self._file = _private(self._draft)
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        # One that is abandoned holds nothing but the file, and __exit__ closes that.
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by finish
 
     def __enter__(self) -> Self:
         return self

@@ -228,7 +228,7 @@ class Webhooks:
             except BrokerAway:
                 await self._broker.until_connected()
             except Exception as error:  # noqa: BLE001 - one endpoint must not end the others
-                log.error("webhooks.delivery_failed", webhook=endpoint.name, at=where(error))  # noqa: TRY400
+                log.error("webhooks.delivery_failed", webhook=endpoint.name, at=where(error))  # noqa: TRY400 - a trace would quote its text
             at_once = False
             await asyncio.sleep(LOOK)
 

@@ -29,10 +29,16 @@ THEIRS = SessionId("globex", "shop")
 NOBODYS = SessionId("nobody", "none")
 SAID = "what globex was told"
 
+
+def shown(route: RouteContext) -> str:
+    """The route's path as the document writes it: `{id}`, not `{id:key}`."""
+    return re.sub(r":\w+(?=})", "", route.path or "")
+
+
 PLACE = tempfile.TemporaryDirectory()
 APP = create_app(Settings(data_dir=Path(PLACE.name)), KEY)
 ROUTES: dict[str, RouteContext] = {
-    f"{'/'.join(sorted(route.methods or {'WS'}))} {route.path}": route
+    f"{'/'.join(sorted(route.methods or {'WS'}))} {shown(route)}": route
     for route in iter_route_contexts(APP.routes)
 }
 CLOSED = {name: route for name, route in ROUTES.items() if (need := need_of(route)) and need.key}

@@ -17,7 +17,6 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
@@ -55,12 +54,12 @@ from gateway.edges import Edges
 from gateway.health import Health
 from gateway.health_history import History, RedisShelf
 from gateway.idempotency import Idempotency
-from gateway.origins import Origins, Pages
+from gateway.origins import Cors, Origins, Pages
 from gateway.parts import Parts, assemble
 from gateway.problems import Problem, broker_away, from_validation, read_models_away, where
 from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
-from gateway.spelling import Spelling
+from gateway.spelling import Spelling, has_head
 from gateway.tasks import end
 from gateway.webhooks import letter_routes
 from gateway.webhooks import routes as webhooks
@@ -149,7 +148,7 @@ def _stand_before(app: FastAPI, parts: Parts, origins: Origins) -> None:
     app.add_middleware(Access, instruments=parts.instruments)
     app.add_middleware(Budgets, quotas=parts.quotas)
     app.add_middleware(
-        CORSMiddleware,
+        Cors,
         allow_origins=origins.listed,
         allow_origin_regex=origins.pattern,
         allow_methods=["GET", "POST", "PUT", "DELETE"],
@@ -234,6 +233,6 @@ def _wrong_method(request: Request) -> Problem:
         if route.matches(request.scope)[0] is not Match.NONE
         for method in route.methods or ()
     }
-    taken |= {"HEAD"} if "GET" in taken else set()
+    taken |= {"HEAD"} if "GET" in taken and has_head(request.scope["path"]) else set()
     detail = f"This route does not take {request.method}."
     return Problem(405, "wrong_method", detail, headers={"Allow": ", ".join(sorted(taken))})

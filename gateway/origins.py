@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from events.settings import Settings
@@ -34,6 +36,31 @@ class Origins:
         if "*" in self.listed or origin in self.listed:
             return True
         return self.pattern is not None and re.fullmatch(self.pattern, origin) is not None
+
+
+class Cors(CORSMiddleware):
+    """Starlette's CORS, which refuses as everything else here does: with a problem."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Answer what a browser asks before a page may call."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code < 400:
+            return answer
+        # Its words go; the headers by which browsers and caches judge stay.
+        told = {
+            name: value
+            for name, value in answer.headers.items()
+            if name not in {"content-type", "content-length"}
+        }
+        return Problem(answer.status_code, *self._wrong(request_headers), headers=told).response()
+
+    def _wrong(self, asked: Headers) -> tuple[str, str]:
+        if not self.is_allowed_origin(asked["origin"]):
+            detail = "Pages of this origin may not call; CORS_ORIGINS lists those that may."
+            return "wrong_origin", detail
+        if asked["access-control-request-method"] not in self.allow_methods:
+            return "wrong_method", f"Pages may call with {', '.join(self.allow_methods)} only."
+        return "private_network", "Pages of a public network may not call into a private one."
 
 
 class Pages:

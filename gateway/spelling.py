@@ -7,6 +7,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 ENDLESS = "/api/events"
 """What has no end has no head either: its answer would never be over."""
 
+STARTING = "/api/qr/"
+"""To get a code starts its session, and a head must change nothing (RFC 9110, 9.2.1)."""
+
+
+def has_head(path: str) -> bool:
+    """Tell whether what is got from a path may be asked for its head."""
+    return path != ENDLESS and not path.startswith(STARTING)
+
 
 class Spelling:
     """ASGI middleware: a slash at the end of a path is dropped, and HEAD is a GET.
@@ -22,7 +30,7 @@ class Spelling:
         if scope["type"] in {"http", "websocket"}:
             # A copy: the server looks at its own to know how to answer.
             scope = {**scope, "path": _path(scope["path"])}
-            if scope.get("method") == "HEAD" and scope["path"] != ENDLESS:
+            if scope.get("method") == "HEAD" and has_head(scope["path"]):
                 scope["method"] = "GET"
         await self._app(scope, receive, send)
 

@@ -118,6 +118,19 @@ async def test_a_stream_has_no_head(alone: Running) -> None:
     assert (await alone.http.head("/api/events")).status_code == 405
 
 
+@pytest.mark.parametrize("path", ["/api/qr/user/one", "/api/qr/user-one"])
+async def test_a_code_has_no_head_because_to_get_one_starts_its_session(
+    http: httpx.AsyncClient, node: ScriptedNode, path: str
+) -> None:
+    await node.registered(ONE)
+
+    head = await http.head(path)
+
+    assert head.status_code == 405
+    assert head.headers["allow"] == "GET"
+    assert node.commands == []
+
+
 async def test_parameters_without_a_value_are_none(
     http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:

@@ -338,6 +338,30 @@ async def test_no_origin_is_allowed_by_default(alone: Running) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
+REFUSED = {
+    "a stranger": ({"origin": "https://evil.example"}, "CORS_ORIGINS"),
+    "a method": ({"access-control-request-method": "TRACE"}, "GET, POST, PUT, DELETE"),
+    "a private network": ({"access-control-request-private-network": "true"}, "private"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "says"), REFUSED.values(), ids=REFUSED)
+async def test_a_refused_preflight_is_a_problem_like_any_other(
+    tmp_path: Path, wrong: dict[str, str], says: str
+) -> None:
+    settings = settings_for("nats://127.0.0.1:9", tmp_path, cors_origins="https://app.example")
+    async with (
+        serving(settings, FakeReads()) as running,
+        httpx.AsyncClient(base_url=running.url, timeout=40) as http,
+    ):
+        answer = await http.options("/api/sessions", headers=PREFLIGHT | wrong)
+
+    assert says in is_problem(answer, 400)["detail"]
+    assert answer.headers["vary"].startswith("Origin")
+    allowed = answer.headers.get("access-control-allow-origin")
+    assert allowed == (None if "origin" in wrong else "https://app.example")
+
+
 async def test_an_allowed_origin_may_send_its_key_and_read_the_answer(
     nats_url: str, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def _joined(value: object) -> str:
 
 
 def given(value: object) -> object:
-    """Take a parameter without a value (`?userId=`) for one that is not there."""
+    """Take what has no value (`?userId=`, `"sessionId": ""`) for what is not there."""
     return None if value == "" else value
 
 

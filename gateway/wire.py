@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from events.session import State
 from gateway.chat_ids import Phone, To
-from gateway.ids import Id, SessionKey
+from gateway.ids import Id, SessionKey, given
 from gateway.problems import without_addresses
 from projections.views import QrView, SessionView
 
@@ -48,8 +48,8 @@ def number(chat: str | None) -> str | None:
 
 
 def _given(field: str) -> dict[str, JsonValue]:
-    """Describe an object that has a field, and not as null."""
-    return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+    """Describe an object that has a field, and not as null or empty."""
+    return {"required": [field], "properties": {field: {"not": {"enum": [None, ""]}}}}
 
 
 def _message(value: object) -> str:
@@ -113,7 +113,11 @@ class SendBody(MessageBody):
         json_schema_extra={"anyOf": [_given("sessionId"), _given("userId")]},
     )
 
-    session_id: SessionKey | None = None
+    # Clients that name the user leave this one empty rather than out.
+    session_id: Annotated[
+        SessionKey | None,
+        BeforeValidator(given, json_schema_input_type=SessionKey | Literal[""] | None),
+    ] = None
     user_id: Id | None = None
 
 

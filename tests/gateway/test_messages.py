@@ -22,6 +22,7 @@ from gateway.sending import message_key
 from tests.gateway.conftest import Running, serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode, received, sent
 from tests.gateway.reads import FakeReads
+from tests.gateway.test_errors import is_problem
 
 ONE = SessionId("user", "one")
 TWO = SessionId("user", "two")
@@ -303,6 +304,20 @@ async def test_a_users_ready_session_is_chosen(http: httpx.AsyncClient, node: Sc
     answer = await http.post("/api/messages/send", json=FOR_USER)
 
     assert (answer.status_code, answer.json()["sessionId"]) == (200, "user-two")
+
+
+async def test_a_session_left_empty_is_one_not_named(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+
+    sent = await http.post("/api/messages/send", json=FOR_USER | {"sessionId": ""})
+    alone = await http.post(
+        "/api/messages/send", json={"sessionId": "", "to": "491701234567", "message": "hello"}
+    )
+
+    assert (sent.status_code, sent.json()["sessionId"]) == (200, "user-one")
+    assert is_problem(alone, 400)["detail"].startswith("sessionId is missing")
 
 
 async def test_the_least_loaded_one_is_chosen(http: httpx.AsyncClient, node: ScriptedNode) -> None:

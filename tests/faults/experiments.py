@@ -85,6 +85,10 @@ class Experiment:
     nodes: int = 1
     """Nodes beside each other; where there are several, each strike needs what is in the vault."""
 
+    most_strikes: int = 100
+    apart: bool = False
+    """Run only when it is asked for by name."""
+
     @property
     def about(self) -> str:
         """One line about it."""
@@ -102,6 +106,16 @@ EXPERIMENTS = {
         Experiment("owner", "c", s.owner_replaced, most_sessions=4),
         Experiment("node-lost", "g", s.node_lost, nodes=2),
         Experiment("drain", "g", s.node_drained, nodes=2),
+        # Its lease is the one that nodes have outside of experiments: it lasts.
+        Experiment(
+            "nodes-loaded",
+            "g",
+            s.node_lost_with_leases,
+            variables={"LEASE_TTL": "15"},
+            nodes=2,
+            most_strikes=1,
+            apart=True,
+        ),
         # Apart: after a flush everything is read anew, and what a cut took is mended by that.
         Experiment("redis-kill", "d", s.redis_killed, ("killed", "power cut")),
         Experiment("redis-flush", "d", s.redis_flushed),
@@ -117,6 +131,8 @@ EXPERIMENTS = {
         Experiment("unlink", "f", s.unlinked, variables={"SEND_DEADLINE": "5"}),
     )
 }
+USUAL = tuple(name for name, each in EXPERIMENTS.items() if not each.apart)
+"""What runs when none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +195,8 @@ async def play(
     began = time.monotonic()
     dice = random.Random(f"{seed} {experiment.name}")
     load = Load(site, scale.rates, dice, ledger, name=f"{experiment.name}-{seed}")
-    kinds = list(itertools.islice(itertools.cycle(experiment.kinds), scale.strikes))
+    strikes = min(scale.strikes, experiment.most_strikes)
+    kinds = list(itertools.islice(itertools.cycle(experiment.kinds), strikes))
     dice.shuffle(kinds)
     running = s.Run(site, load, dice, scale.longest, kinds)
     struck: list[s.Struck] = []
@@ -187,7 +204,7 @@ async def play(
     load.begin()
     try:
         await load.flows(running.everybody, 0, 20)
-        for number in range(scale.strikes):
+        for number in range(strikes):
             await asyncio.sleep(dice.uniform(*scale.pause))
             try:
                 hit = await _strike(experiment, running, number, say)
@@ -197,13 +214,15 @@ async def play(
                 say(f"gave up: {given_up}\n{said}")
                 break
             struck.append(hit)
+            if hit.told:
+                say(hit.told)
             # Most strikes fall into the recovery from the one before; some must not, or
             # nobody could tell how long it takes.
             whole = number % 4 == 3
             awaited = hit.sessions if whole else running.everybody
             back = await load.flows(awaited, time.monotonic(), 40, every=whole)
             say(
-                f"strike {len(struck)}/{scale.strikes} {hit.kind}: "
+                f"strike {len(struck)}/{strikes} {hit.kind}: "
                 f"{ledger.count(Answer.ACCEPTED)} accepted, "
                 f"{ledger.count(Answer.UNKNOWN)} unknown, {len(ledger.written)} written"
                 + ("" if back else "; nothing was sent for 40 s")
@@ -216,6 +235,8 @@ async def play(
     evidence = await site.evidence(ledger)
     took = time.monotonic() - began
     result = _result(experiment, seed, struck, load, evidence, loaded, took)
+    for hit in struck:
+        result.findings.unsettled.extend(hit.unmet)
     if given_up:
         result.findings.unsettled.append(given_up)
     return result

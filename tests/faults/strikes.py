@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import shutil
 import signal
@@ -61,6 +62,11 @@ class Struck:
     sessions: list[SessionId]
     began: float
     over: float
+    told: str = ""
+    """A figure that was taken meanwhile, for people."""
+
+    unmet: tuple[str, ...] = ()
+    """What was promised of this strike besides the ledger, and was not kept."""
 
 
 Strike = Callable[[Run, int], Awaitable[Struck]]
@@ -198,6 +204,27 @@ async def node_lost(run: Run, number: int) -> Struck:
     return lost
 
 
+async def node_lost_with_leases(run: Run, number: int) -> Struck:
+    """A node with all sessions, kill -9: ready elsewhere in lease TTL + 20 s, one device each."""
+    began, (old, new) = time.time(), _pair(run, number)
+    old.kill()
+    name, within = new.environment["NODE"], float(new.environment["LEASE_TTL"]) + START
+    ready = await _ready_on(run.site, name, began, within + 60)
+    unmet = [f"ready after {ready:.1f} s, promised within {within:.0f} s"] if ready > within else []
+    for session, account in run.site.sessions.items():
+        devices = len(await run.site.phone.devices(account))
+        if devices != 1:
+            unmet.append(f"{session}: {devices} devices at the phone, promised 1")
+    lost = struck("node lost with leases", run.everybody, began)
+    told = f"all {len(run.site.sessions)} ready {ready:.1f} s after the kill (line {within:.0f} s)"
+    old.start()
+    return dataclasses.replace(lost, told=told, unmet=tuple(unmet))
+
+
+START = 20.0
+"""Seconds that a takeover may last beyond the lease: starting all its browsers."""
+
+
 async def node_drained(run: Run, number: int) -> Struck:
     """A node: drained by command or by SIGTERM in turn, and started anew."""
     began, (old, new) = time.time(), _pair(run, number)
@@ -240,6 +267,25 @@ async def _claimed(site: Site, node: str, since: float) -> None:
 
     try:
         await site.until(all_claimed, 60, f"{node} claims all sessions", 0.1)
+    finally:
+        await reader.close()
+
+
+async def _ready_on(site: Site, node: str, since: float, seconds: float) -> float:
+    """Wait until a node has all sessions ready; seconds from then by the log. Raises NotInTime."""
+    reader = LogReader(site)
+
+    async def all_ready() -> list[float]:
+        first: dict[str, float] = {}
+        for event in await reader.more():
+            at = event.at.timestamp()
+            if event.kind == "ready" and event.node == node and at > since:
+                first.setdefault(event.session, at)
+        return list(first.values()) if len(first) >= len(site.sessions) else []
+
+    try:
+        found = await site.until(all_ready, seconds, f"all sessions are ready on {node}", 0.1)
+        return max(found) - since
     finally:
         await reader.close()
 

@@ -8,6 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+TAKING_IN = 1.0
+"""Seconds that a browser and its node may have a message before the log has it."""
+
 
 class Answer(StrEnum):
     """What a client was told of a send."""
@@ -44,6 +47,8 @@ class Written:
     session: str
     chat: str
     text: str
+    at: float = 0.0
+    """When, in Unix seconds; 0 where nobody asks."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,16 @@ class Ledger:
 
     sends: dict[str, Sent] = field(default_factory=dict[str, Sent])
     written: dict[str, Written] = field(default_factory=dict[str, Written])
+    gone: list[float] = field(default_factory=list[float])
+    """When machines were lost with their browsers' profiles, in Unix seconds."""
+
+    def went_along(self, message: Written) -> bool:
+        """Tell whether a machine was lost within the second after a message was written.
+
+        Its browser has told WhatsApp by then that the message is here, and WhatsApp sends it
+        to nobody a second time: what was not on the log yet is gone with the machine.
+        """
+        return any(0 <= lost - message.at <= TAKING_IN for lost in self.gone)
 
     def send(self, key: str, session: str, chat: str) -> Sent:
         """Note a send before it is asked for the first time."""

@@ -9,13 +9,13 @@ import random
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults import strikes as s
 from tests.faults.evidence import Answer, Evidence, Ledger, Written
-from tests.faults.ledger import Findings, compare
+from tests.faults.ledger import Findings, compare, gone_along
 from tests.faults.load import Load, Rates
 from tests.faults.site import NotInTime, Site, a_site
 from tests.simulator.phone import PhoneError
@@ -86,6 +86,10 @@ class Experiment:
     """Nodes beside each other; where there are several, each strike needs what is in the vault."""
 
     most_strikes: int = 100
+    recovered: bool = False
+    """Whether every session has sent again before each strike: a machine that is lost while it
+    catches up has messages that WhatsApp sends to nobody a second time."""
+
     apart: bool = False
     """Run only when it is asked for by name."""
 
@@ -103,8 +107,8 @@ EXPERIMENTS = {
         Experiment("node-points", "c", s.node_at_point),
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
-        Experiment("owner", "c", s.owner_replaced, most_sessions=4),
-        Experiment("node-lost", "g", s.node_lost, nodes=2),
+        Experiment("owner", "c", s.owner_replaced, most_sessions=4, most_strikes=10),
+        Experiment("node-lost", "g", s.node_lost, nodes=2, recovered=True),
         Experiment("drain", "g", s.node_drained, nodes=2),
         # Its lease is the one that nodes have outside of experiments: it lasts.
         Experiment(
@@ -151,6 +155,9 @@ class Result:
     refused: int
     received: int
     findings: Findings
+    gone_along: Sequence[str]
+    """Ids of messages written in the last second of a machine that was lost with its profiles."""
+
     took: float
     recovery: Mapping[str, tuple[float, ...]]
     answers: Mapping[str, int]
@@ -214,11 +221,13 @@ async def play(
                 say(f"gave up: {given_up}\n{said}")
                 break
             struck.append(hit)
+            if hit.machine_lost:
+                ledger.gone.append(hit.began)
             if hit.told:
                 say(hit.told)
             # Most strikes fall into the recovery from the one before; some must not, or
             # nobody could tell how long it takes.
-            whole = number % 4 == 3
+            whole = experiment.recovered or number % 4 == 3
             awaited = hit.sessions if whole else running.everybody
             back = await load.flows(awaited, time.monotonic(), 40, every=whole)
             say(
@@ -296,6 +305,7 @@ def _result(
         refused=load.ledger.count(Answer.REFUSED),
         received=received,
         findings=compare(evidence),
+        gone_along=gone_along(evidence),
         took=took,
         recovery=recoveries(struck, evidence),
         answers=dict(load.words.most_common()),

@@ -126,8 +126,23 @@ def lost(evidence: Evidence, told: Told) -> Iterator[str]:
         if told.last(send.key) not in ENDINGS:
             yield f"{send.key}: accepted, not on the phone, on the log {told.last(send.key)!r}"
     for message in evidence.ledger.written.values():
-        if (message.session, message.id) not in told.received:
+        known = (message.session, message.id) in told.received
+        if not known and not evidence.ledger.went_along(message):
             yield f"{message.id}: written to {message.session}, not received on the log"
+
+
+def gone_along(evidence: Evidence) -> list[str]:
+    """List what was written in the last second of a lost machine, and is lost with it."""
+    received = {
+        (event.session, event.data["wa_id"])
+        for event in evidence.log
+        if (event.family, event.kind) == ("message", "received")
+    }
+    return [
+        message.id
+        for message in evidence.ledger.written.values()
+        if (message.session, message.id) not in received and evidence.ledger.went_along(message)
+    ]
 
 
 def doubled(evidence: Evidence, told: Told) -> Iterator[str]:

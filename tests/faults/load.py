@@ -154,8 +154,9 @@ class Load:
                 continue
             text = f"hi-{self.name}-{next(self._numbers)}"
             with contextlib.suppress(PhoneError):
+                at = time.time()
                 held = await self.site.phone.incoming(number, friend, text)
-                self.ledger.wrote(Written(held, session.dotted, friend, text))
+                self.ledger.wrote(Written(held, session.dotted, friend, text, at))
 
 
 def _read(answer: httpx.Response) -> tuple[Answer, str]:

@@ -22,7 +22,7 @@ HEAD = (
         "received",
     ),
     *("lost", "doubled", "phantom", "stale", "disordered", "unsettled"),
-    *("repeats", "took s", "recovery s (median/longest)"),
+    *("gone along", "repeats", "took s", "recovery s (median/longest)"),
 )
 
 
@@ -55,6 +55,7 @@ def _row(result: Result) -> tuple[str, ...]:
         str(result.refused),
         str(result.received),
         *counts,
+        str(len(result.gone_along)),
         str(result.repeats),
         f"{result.took:.0f}",
         spread(result.recovered) + (f" ({by_kind})" if by_kind else ""),

@@ -62,6 +62,9 @@ class Struck:
     sessions: list[SessionId]
     began: float
     over: float
+    machine_lost: bool = False
+    """Whether the browsers' profiles went as well: another node went on from the vault."""
+
     told: str = ""
     """A figure that was taken meanwhile, for people."""
 
@@ -196,18 +199,20 @@ async def owner_replaced(run: Run, _number: int) -> Struck:
 
 async def node_lost(run: Run, number: int) -> Struck:
     """A machine: the node that has all sessions, kill -9; another one goes on with them."""
-    began, (old, new) = time.time(), _pair(run, number)
+    old, new = _pair(run, number)
     old.kill()
+    began = time.time()
     await _claimed(run.site, new.environment["NODE"], began)
     lost = struck("node lost", run.everybody, began)
     old.start()
-    return lost
+    return dataclasses.replace(lost, machine_lost=True)
 
 
 async def node_lost_with_leases(run: Run, number: int) -> Struck:
     """A node with all sessions, kill -9: ready elsewhere in lease TTL + 20 s, one device each."""
-    began, (old, new) = time.time(), _pair(run, number)
+    old, new = _pair(run, number)
     old.kill()
+    began = time.time()
     name, within = new.environment["NODE"], float(new.environment["LEASE_TTL"]) + START
     ready = await _ready_on(run.site, name, began, within + 60)
     unmet = [f"ready after {ready:.1f} s, promised within {within:.0f} s"] if ready > within else []
@@ -218,7 +223,7 @@ async def node_lost_with_leases(run: Run, number: int) -> Struck:
     lost = struck("node lost with leases", run.everybody, began)
     told = f"all {len(run.site.sessions)} ready {ready:.1f} s after the kill (line {within:.0f} s)"
     old.start()
-    return dataclasses.replace(lost, told=told, unmet=tuple(unmet))
+    return dataclasses.replace(lost, machine_lost=True, told=told, unmet=tuple(unmet))
 
 
 START = 20.0

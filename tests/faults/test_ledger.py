@@ -14,7 +14,7 @@ from events import session_events as e
 from events.envelope import Payload
 from events.message import Delivered, Expired, Failed, Received, Sending, Sent, Unresolved
 from tests.faults.evidence import Answer, Entry, Evidence, Ledger, Logged, OnPhone, Row, Written
-from tests.faults.ledger import compare
+from tests.faults.ledger import compare, gone_along
 
 OWNER = "ann.bot"
 FRIEND = "15550001"
@@ -249,6 +249,18 @@ def test_what_the_history_no_longer_keeps_is_not_missed() -> None:
 
     assert compare(replace(story.evidence(), kept=2)).clean
     assert not compare(replace(story.evidence(), kept=3)).clean
+
+
+def test_what_a_lost_machine_had_just_taken_in_is_told_apart_from_what_is_lost() -> None:
+    story = a_story()
+    for wa_id, at in (("B1", 99.5), ("B2", 98.5), ("B3", 100.5)):
+        story.ledger.wrote(Written(wa_id, OWNER, FRIEND, "hi", at))
+    story.ledger.gone.append(100.0)
+
+    evidence = story.evidence()
+
+    assert gone_along(evidence) == ["B1"]
+    assert [line.partition(":")[0] for line in compare(evidence).lost] == ["B2", "B3"]
 
 
 def test_an_unknown_answer_is_settled_by_an_acceptance_only() -> None:

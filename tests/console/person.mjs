@@ -90,7 +90,7 @@ const verbs = {
   press: ({ key }) => page.keyboard.press(key),
   type: ({ text }) => page.keyboard.type(text),
   // Walk with Tab until what is focused has this name; says what it met when it never does.
-  async tab({ name, limit = 80, back = false }) {
+  async tab({ name, exact = true, limit = 80, back = false }) {
     const met = [];
     for (let step = 0; step < limit; step += 1) {
       await page.keyboard.press(back ? "Shift+Tab" : "Tab");
@@ -100,7 +100,7 @@ const verbs = {
         return (label ?? at?.textContent ?? "").trim();
       });
       met.push(focused.slice(0, 40));
-      if (focused === name) return step;
+      if (exact ? focused === name : focused.includes(name)) return step;
     }
     throw new Error(`Tab never reached ${name}; it met ${met.join(" | ")}`);
   },

@@ -74,6 +74,10 @@ class Person:
         """Press Tab until what has this name is focused."""
         await self.do("tab", name=name, **given)
 
+    async def is_somewhere(self) -> bool:
+        """Tell whether the keyboard still has a place on the page."""
+        return await self.do("value", code="() => document.activeElement !== document.body")
+
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
         for key in keys:

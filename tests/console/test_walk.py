@@ -233,10 +233,7 @@ async def test_a_key_is_made_shown_once_and_revoked_and_its_user_sees_no_other(
 
 async def test_the_whole_way_is_open_to_the_keyboard_alone(stage: Stage, person: Person) -> None:
     async with stage() as service:
-        await person.sit(f"{service.gateway.url}/")
-        await person.type(KEY)
-        await person.press("Enter")
-        await person.do("finds", role="navigation", name="Sections")
+        await _type_in(person, service)
         await person.tab_to("Sessions")
         await person.press("Enter")
         await person.sees("A session links one phone")
@@ -247,8 +244,13 @@ async def test_the_whole_way_is_open_to_the_keyboard_alone(stage: Stage, person:
         await person.type("shop")
         await person.press("Enter")
         await person.finds("img", "The code to scan")
+        await person.press("ArrowRight", "Tab")
+        await person.type(NUMBER)
+        await person.press("Enter")
+        await person.sees("WZYX-1234")
         service.launcher.of(str(ANN)).scan(NUMBER)
         await person.sees("The session is ready as")
+        assert await person.is_somewhere()
         await person.tab_to("Open the session")
         await person.press("Enter")
         await person.sees("The page itself answers")
@@ -267,6 +269,122 @@ async def test_the_whole_way_is_open_to_the_keyboard_alone(stage: Stage, person:
         await person.press("Enter")
 
         await person.sees("The page itself answers")
+
+
+async def test_a_chat_is_opened_marked_and_answered_by_the_keyboard_alone(
+    stage: Stage, person: Person
+) -> None:
+    async with stage() as service:
+        await service.link(ANN, NUMBER)
+        whatsapp = service.launcher.whatsapp
+        asked = whatsapp.deliver(NUMBER, CHAT, "Do you have it in blue?", push_name="Ada")
+        account = whatsapp.account(NUMBER)
+        await _type_in(person, service, "#/chats/ann-shop")
+        await person.sees("+15557654321")
+        await person.tab_to("+15557654321", exact=False)
+        await person.press("Enter")
+        await person.finds("button", "Mark as read")
+        assert account.chat(CHAT).unread == 1, "to look is not to read"
+
+        await person.tab_to("Mark as read")
+        await person.press("Enter")
+        await person.sees("Marked as read at the phone")
+        assert account.chat(CHAT).unread == 0
+        assert await person.is_somewhere()
+        await person.tab_to("React")
+        await person.press("Enter")
+        await person.finds("button", "React \U0001f44d")
+        await person.tab_to("React \U0001f44d")
+        await person.press("Enter")
+        await person.sees("You reacted with \U0001f44d")
+        await person.tab_to("Message")
+        await person.type("Yes, two of them")
+        await person.press("Enter")
+        await person.sees("Sent", exact=True)
+
+        assert await person.violations() == []
+        assert account.reactions == {asked.wa_id: "\U0001f44d"}
+
+
+@pytest.mark.long
+async def test_webhooks_and_keys_are_kept_by_the_keyboard_alone(
+    stage: Stage, person: Person, receiver: Receiver
+) -> None:
+    receiver.answers = fails
+    quick = {"webhook_retry_hours": 1e-6, "webhook_backoff_first": 0.05}
+    async with stage(webhook_allow_private="127.0.0.1", **quick) as service:
+        await service.link(ANN, NUMBER)
+        await service.link(SessionId("bob", "desk"), "15550002222")
+        await _type_in(person, service, "#/webhooks")
+        await person.sees("New webhook")
+        await person.tab_to("New webhook")
+        await person.press("Enter")
+        await person.type("crm")
+        await person.press("Tab")
+        await person.type(receiver.url)
+        await person.press("Enter")
+        await person.sees("It signs what is posted")
+        await person.press("Enter")
+        await person.finds("link", "crm")
+        await person.tab_to("crm")
+        await person.press("Enter")
+        service.launcher.whatsapp.deliver(NUMBER, CHAT, "an order")
+        await person.sees("Dead letters (1)")
+        receiver.answers = takes
+        await person.tab_to("Deliver all again")
+        await person.press("Enter")
+        await person.sees("No dead letters")
+        assert await person.is_somewhere()
+
+        await person.tab_to("Keys")
+        await person.press("Enter")
+        await person.finds("heading", "Keys")
+        await person.tab_to("New key")
+        await person.press("Enter")
+        await person.type("Bob's desk")
+        await person.press("Tab")
+        await person.type("bob")
+        await person.press("Enter")
+        await person.sees("It is shown this once")
+        secret = await person.do("read", selector="dialog code")
+        await person.press("Enter")
+        await person.tab_to("Revoke Bob's desk")
+        await _type_in(person, service, "#/sessions", secret)
+        await person.sees("bob-desk")
+        assert await person.do("count", selector="main >> text=ann-shop") == 0
+
+        await _type_in(person, service, "#/keys")
+        await person.sees("Bob's desk")
+        await person.tab_to("Revoke Bob's desk")
+        await person.press("Enter")
+        await person.tab_to("Revoke")
+        await person.press("Enter")
+        await person.do("gone", text="User bob")
+
+        assert await person.is_somewhere()
+
+
+@pytest.mark.long
+async def test_a_dead_browser_and_an_open_breaker_leave_the_keyboard_its_place(
+    stage: Stage, person: Person
+) -> None:
+    quick = {"backoff_first": 0.05, "backoff_attempts": 1, "node_breaker_failures": 50}
+    async with stage(**quick) as service:
+        await service.link(ANN, NUMBER)
+        await _type_in(person, service, "#/sessions/ann-shop")
+        await person.sees("The page itself answers")
+        await person.tab_to("Stop")
+        service.launcher.fail_always()
+        service.launcher.of(str(ANN)).die()
+        await person.sees("Suspended")
+        assert await person.is_somewhere()
+        service.launcher.mend()
+
+        await person.tab_to("Reset the breaker")
+        await person.press("Enter")
+        await person.sees("The page itself answers")
+
+        assert await person.is_somewhere()
 
 
 @pytest.mark.parametrize(
@@ -293,6 +411,14 @@ async def test_hostile_names_and_messages_are_text_and_break_nothing(
         assert await person.too_wide() == []
         elements = await person.do("count", selector="main script, main b, main img[src=x]")
         assert elements == 0
+
+
+async def _type_in(person: Person, service: Whole, place: str = "", key: str = KEY) -> None:
+    """Log in without a mouse."""
+    await person.sit(f"{service.gateway.url}/{place}")
+    await person.type(key)
+    await person.press("Enter")
+    await person.finds("navigation", "Sections")
 
 
 async def _until_received(service: Whole, count: int) -> None:

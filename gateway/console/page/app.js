@@ -54,7 +54,7 @@ function start(key, own) {
     draw(fill(main), { ...context, signal: view.signal }, ...rest);
     scrollTo(0, 0);
     // Who moves by keyboard goes on from the new view's title; at the start, from the top.
-    if (section !== null) main.querySelector("h1")?.focus({ preventScroll: true });
+    if (section !== null) (main.querySelector("[data-start]") ?? main.querySelector("h1") ?? main).focus({ preventScroll: true });
     section = name;
   };
   addEventListener("hashchange", route, { signal: ended.signal });

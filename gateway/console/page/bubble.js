@@ -53,8 +53,8 @@ function show(place, ack) {
 /** Long texts are folded: a wall of words would push everything else away. */
 function content(text) {
   if (text.length <= SHOWN) return el("p.wrap", { dir: "auto" }, text);
-  const node = el("p.wrap", { dir: "auto" }, `${text.slice(0, SHOWN)}…`);
-  const more = el("button", { type: "button", onclick: () => (write(node, text), more.remove()) }, told.older);
+  const node = el("p.wrap", { dir: "auto", tabindex: "-1" }, `${text.slice(0, SHOWN)}…`);
+  const more = el("button", { type: "button", onclick: () => (write(node, text), node.focus(), more.remove()) }, told.older);
   return [node, more];
 }
 
@@ -81,7 +81,9 @@ function attachment(talk, one) {
     const view = button("button", told.show, async () => {
       const address = URL.createObjectURL(await bytes());
       talk.signal.addEventListener("abort", () => URL.revokeObjectURL(address));
-      view.replaceWith(el("img.picture", { src: address, alt: name }));
+      const picture = el("img.picture", { src: address, alt: name, tabindex: "-1" });
+      view.replaceWith(picture);
+      picture.focus({ preventScroll: true });
     });
     return [place, view];
   }

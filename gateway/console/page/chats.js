@@ -56,13 +56,13 @@ function offer(select, sessions, id) {
 
 function both(context, id, chat) {
   const right = el("section.conversation", { "aria-label": told.messages });
-  const node = el("div.chats", { "data-open": chat ? "chat" : "list" }, listing(context, id, chat), right);
-  if (chat) conversation(right, context, id, chat);
-  else right.append(empty("chats", told.choose, told.chooseHint));
-  return node;
+  const list = listing(context, id, chat, (count) => talk?.unread(count));
+  const talk = chat ? conversation(right, context, id, chat, list.look) : null;
+  if (!talk) right.append(empty("chats", told.choose, told.chooseHint));
+  return el("div.chats", { "data-open": chat ? "chat" : "list" }, list.node, right);
 }
 
-function listing(context, id, chat) {
+function listing(context, id, chat, unread) {
   const { api, feed, signal } = context;
   const search = el("input", { type: "search", autocomplete: "off", "aria-label": told.search, placeholder: told.search, oninput: () => draw() });
   const place = el("div.scroll", { tabindex: "0", role: "group", "aria-label": told.title }, loading());
@@ -83,6 +83,7 @@ function listing(context, id, chat) {
     timer = 0;
     try {
       all = (await api.get(path`api/sessions/${id}/chats`, signal)).chats;
+      unread(all.find((one) => one.id === chat)?.unreadCount ?? 0);
       draw();
     } catch (error) {
       if (!signal.aborted && !all) fill(place, failed(error, look));
@@ -97,7 +98,7 @@ function listing(context, id, chat) {
   );
   signal.addEventListener("abort", () => clearTimeout(timer));
   look();
-  return el("section.chatlist", { "aria-label": told.title }, el("div.find", {}, search), place);
+  return { node: el("section.chatlist", { "aria-label": told.title }, el("div.find", {}, search), place), look };
 }
 
 function row(first, id, open) {
@@ -111,7 +112,7 @@ function row(first, id, open) {
   const update = (one) => {
     write(name, one.name ?? number(one.id));
     write(at, one.timestamp ? hour(one.timestamp) : "");
-    unread.hidden = !one.unreadCount || one.id === open;
+    unread.hidden = !one.unreadCount;
     if (unread.textContent !== String(one.unreadCount)) {
       fill(unread, texts.number(one.unreadCount), el("span.aside", ` ${told.unread(one.unreadCount)}`));
     }

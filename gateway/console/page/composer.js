@@ -20,7 +20,7 @@ export function composer(context, send) {
   const show = () =>
     fill(
       above,
-      quote && extra(told.replyTo, quote.body || told.file[quote.type] || "", { label: told.noReply, run: () => ((quote = null), show()) }),
+      quote && extra(told.replyTo, quote.body || told.file[quote.type] || "", { label: told.noReply, run: () => ((quote = null), show(), input.focus()) }),
       file && extra(texts.bytes(file.size), file.name, { label: told.detach, run: () => take(null) }),
     );
   const take = (next) => {

@@ -3,9 +3,9 @@
 import { path, token } from "./api.js";
 import { bubble } from "./bubble.js";
 import { composer } from "./composer.js";
-import { el, fill, keyed, write } from "./dom.js";
+import { el, fill, hide, keyed, write } from "./dom.js";
 import { icon } from "./icons.js";
-import { empty, failed, loading } from "./parts.js";
+import { button, empty, failed, loading } from "./parts.js";
 import { number } from "./people.js";
 import { texts } from "./texts.js";
 import { complain, say, sentence } from "./toast.js";
@@ -15,12 +15,13 @@ const FIRST = 50;
 const MOST = 200;
 const PAUSE = 300;
 
-export function conversation(place, context, id, chat) {
+/** Show a conversation; `marked` is called when it was marked as read. Returns what is told how many are unread. */
+export function conversation(place, context, id, chat, marked) {
   const { api, feed, signal } = context;
-  const title = el("bdi.strong.clip", number(chat));
+  const title = el("bdi.strong.clip", { tabindex: "-1", "data-start": true }, number(chat));
   const scroll = el("div.scroll", { tabindex: "0", role: "log", "aria-label": told.messages }, loading());
   const list = el("ul.bubbles");
-  const older = el("button", { type: "button", hidden: true, onclick: () => ((limit = MOST), look()) }, told.older);
+  const older = el("button", { type: "button", hidden: true, onclick: () => ((limit = MOST), scroll.focus(), look()) }, told.older);
   const talk = { ...context, id, chat, messages: new Map(), files: new Map() };
   let limit = FIRST;
   let timer = 0;
@@ -52,7 +53,6 @@ export function conversation(place, context, id, chat) {
       if (named) write(title, named.pushName);
       talk.messages = new Map(found.messages.map((one) => [one.messageId, one]));
       draw();
-      seen(found.messages);
     } catch (error) {
       if (!signal.aborted) (talk.messages.size ? complain(error) : fill(scroll, failed(error, look)));
     }
@@ -60,13 +60,19 @@ export function conversation(place, context, id, chat) {
   const soon = () => (timer ||= setTimeout(look, PAUSE));
   signal.addEventListener("abort", () => clearTimeout(timer));
 
-  let marked = "";
-  const seen = (messages) => {
-    const last = messages.findLast((one) => !one.fromMe)?.messageId;
-    if (!last || last === marked || !context.may("send") || document.hidden) return;
-    marked = last;
-    api.post(path`api/sessions/${id}/chats/${chat}/seen`).catch(() => {});
-  };
+  // To look marks nothing: those who wrote would be told, and the phone would show nothing new.
+  const read = context.may("send") && button("button", told.markRead, mark, { symbol: "check", title: told.markReadHint, hidden: true });
+  async function mark() {
+    await api.post(path`api/sessions/${id}/chats/${chat}/seen`);
+    unread(0);
+    say(told.markedRead);
+    marked();
+  }
+  function unread(count) {
+    if (!read) return;
+    if (count) read.hidden = false;
+    else hide(read, scroll);
+  }
 
   feed.on(
     "frame",
@@ -150,6 +156,7 @@ export function conversation(place, context, id, chat) {
 
   const compose = composer(context, send);
   const back = el("a.button.plain.back", { href: `#/chats/${encodeURIComponent(id)}`, "aria-label": told.back }, icon("back"));
-  place.append(el("header", {}, back, title, el("span.quiet.small.clip", number(chat))), scroll, context.may("send") ? compose.node : el("p.quiet.small.mute", told.mayNotSend));
+  place.append(el("header", {}, back, title, el("span.quiet.small.clip", number(chat)), read), scroll, context.may("send") ? compose.node : el("p.quiet.small.mute", told.mayNotSend));
   look();
+  return { unread };
 }

@@ -1,6 +1,6 @@
 /** Dialogs: the browser's own, so that focus stays inside and Escape closes. */
 
-import { el } from "./dom.js";
+import { el, settle } from "./dom.js";
 import { icon } from "./icons.js";
 import { texts } from "./texts.js";
 
@@ -36,6 +36,8 @@ export function dialog(title, build, kind = "") {
       const toasts = node.querySelector(".toasts");
       if (toasts) document.body.append(toasts);
       node.remove();
+      // The browser goes back to what opened it, unless that was drawn anew meanwhile.
+      settle();
       resolve(answer);
     });
     document.body.append(node);

@@ -37,10 +37,43 @@ function flat(children) {
     .map((child) => (child instanceof Node ? child : String(child)));
 }
 
-/** Put other children into a node. */
+/** Put other children into a node. Who was on one of the old ones goes on from its like. */
 export function fill(node, ...children) {
+  const back = focused(node);
   node.replaceChildren(...flat(children));
+  back();
   return node;
+}
+
+/** Remember what is focused inside a node; the answer finds it, or its like, when it was moved or made anew. */
+export function focused(node) {
+  const had = document.activeElement;
+  if (!had || had === node || !node.contains(had)) return () => {};
+  const view = node.closest("dialog, main");
+  const name = called(had);
+  return () => {
+    if (document.activeElement === had) return;
+    const like = had.isConnected ? had : [...node.querySelectorAll(had.localName)].find((one) => called(one) === name);
+    (like ?? (view && node.querySelector(".primary")))?.focus({ preventScroll: true });
+    if (view) settle();
+  };
+}
+
+/** Give focus that fell to the ground a place: in the open dialog, or at the title of the view. */
+export function settle() {
+  if (document.activeElement && document.activeElement !== document.body) return;
+  const top = document.querySelector("dialog[open] header button") ?? document.querySelector("main h1") ?? document.querySelector("main");
+  top?.focus({ preventScroll: true });
+}
+
+/** Hide a node; who was on it goes on from the next one. */
+export function hide(node, next) {
+  if (node.contains(document.activeElement)) next.focus({ preventScroll: true });
+  node.hidden = true;
+}
+
+function called(node) {
+  return node.getAttribute("aria-label") || node.id || node.textContent;
 }
 
 /** Write a text where it differs: what stays the same is not laid out again. */
@@ -67,6 +100,7 @@ export function keyed(parent, key, make) {
   const held = new Map();
   return (items) => {
     const named = new Map(items.map((item) => [key(item), item]));
+    const back = focused(parent);
     // Those that go first: a node that stays is never moved, and keeps its focus.
     for (const [name, row] of held) {
       if (named.has(name)) continue;
@@ -82,5 +116,6 @@ export function keyed(parent, key, make) {
       if (row.node === place) place = place.nextElementSibling;
       else parent.insertBefore(row.node, place);
     }
+    back();
   };
 }

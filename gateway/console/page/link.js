@@ -2,7 +2,7 @@
 
 import { path } from "./api.js";
 import { dialog } from "./dialog.js";
-import { el, fill, write } from "./dom.js";
+import { el, fill, hide, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { busy, button, field, loading } from "./parts.js";
 import { texts } from "./texts.js";
@@ -102,7 +102,7 @@ function scan(context, id, signal) {
     fill(picture, el("img", { src: next.qrDataUrl, alt: told.alt, width: "296", height: "296" }));
     write(number, next.attempt ? told.attempt(next.attempt) : "");
     fill(said);
-    again.hidden = true;
+    hide(again, document.getElementById("tab-scan"));
     tick();
   };
   const ask = async (where, fresh) => {

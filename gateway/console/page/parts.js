@@ -75,14 +75,16 @@ export function menu(label, items) {
   const list = el("div.items");
   const node = el("details.menu", {}, el("summary", { "aria-label": label, title: label }, icon("more")), list);
   const close = () => (node.open = false);
+  // Focus goes back to what opened it before what is chosen opens a dialog, which returns it there.
+  const leave = () => {
+    close();
+    node.querySelector("summary").focus();
+  };
   node.addEventListener("toggle", () => {
-    if (node.open) fill(list, ...items().map(([text, run, kind]) => el(`button${kind ? `.${kind}` : ""}`, { type: "button", onclick: () => (close(), run()) }, text)));
+    if (node.open) fill(list, ...items().map(([text, run, kind]) => el(`button${kind ? `.${kind}` : ""}`, { type: "button", onclick: () => (leave(), run()) }, text)));
   });
   node.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && node.open) {
-      close();
-      node.querySelector("summary").focus();
-    }
+    if (event.key === "Escape" && node.open) leave();
   });
   node.addEventListener("focusout", (event) => {
     if (!node.contains(event.relatedTarget)) close();

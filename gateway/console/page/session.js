@@ -101,13 +101,10 @@ function standing(context) {
 
 function offer(context, place, held) {
   const id = held.sessionId;
-  const had = place.contains(document.activeElement) ? document.activeElement.textContent : null;
   const style = (name, index) => (name === "delete" || name === "logout" ? "button.danger" : index === 0 && ["link", "start", "reset"].includes(name) ? "button.primary" : "button");
   const made = fitting(held).map((name, index) => el(style(name, index), { type: "button", onclick: () => act(context, id, name) }, texts.act[name]));
   const chats = held.isReady && context.may("read") && el("a.button", { href: `#/chats/${encodeURIComponent(id)}` }, icon("chats"), told.chats);
   fill(place, chats, ...made);
-  // Who had just pressed one of them goes on from here, not from the top of the page.
-  if (had) (made.find((button) => button.textContent === had) ?? made[0])?.focus();
 }
 
 // --- facts ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** What surrounds every view: sections, whose key it is, the theme, and whether it is live. */
 
-import { el, fill, write } from "./dom.js";
+import { el, fill, hide, write } from "./dom.js";
 import { icon } from "./icons.js";
 import { texts } from "./texts.js";
 import { choose, chosen, THEMES } from "./theme.js";
@@ -33,7 +33,7 @@ export function shell(place, context, leave) {
     el("nav", { "aria-label": texts.nav.label }, ...links.values()),
     el("div.page", {}, banner, main),
   );
-  watch(feed, banner, signal);
+  watch(feed, banner, main, signal);
   const mark = (section) => {
     for (const [name, link] of links) {
       if (name === section) link.setAttribute("aria-current", "page");
@@ -55,7 +55,7 @@ function pulse(feed, signal) {
   return node;
 }
 
-function watch(feed, banner, signal) {
+function watch(feed, banner, main, signal) {
   const about = el("span");
   const next = el("span", { "aria-live": "off" });
   const now = el("button", { type: "button", onclick: () => feed.now() }, texts.shell.now);
@@ -63,7 +63,8 @@ function watch(feed, banner, signal) {
   let wasCut = false;
   const show = () => {
     const cut = feed.state === "cut";
-    banner.hidden = !cut;
+    if (!cut) hide(banner, main);
+    else banner.hidden = false;
     if (cut) {
       write(about, texts.shell.cut(clock(feed.since)));
       write(next, texts.shell.again(until(feed.due)));

@@ -1,6 +1,6 @@
 /** Short news at the edge of the page, which screen readers say aloud. */
 
-import { el } from "./dom.js";
+import { el, settle } from "./dom.js";
 import { icon } from "./icons.js";
 import { texts } from "./texts.js";
 
@@ -34,11 +34,16 @@ export function sentence(error) {
 
 function show(text, tone, symbol, time) {
   const node = el("div.toast", { "data-tone": tone }, icon(symbol), el("p", text));
-  const leave = el("button.plain", { type: "button", "aria-label": texts.common.close, onclick: () => node.remove() }, icon("close"));
+  const gone = () => {
+    const inside = node.contains(document.activeElement);
+    node.remove();
+    if (inside) settle();
+  };
+  const leave = el("button.plain", { type: "button", "aria-label": texts.common.close, onclick: gone }, icon("close"));
   node.append(leave);
   host().append(node);
   // An open dialog is above everything else, so the news goes into it.
   const dialog = document.querySelector("dialog[open]");
   (dialog ?? document.body).append(place);
-  setTimeout(() => node.remove(), time);
+  setTimeout(gone, time);
 }

@@ -8,7 +8,7 @@ import { Feed } from "./feed.js";
 import { keys } from "./keys.js";
 import { login } from "./login.js";
 import { overview } from "./overview.js";
-import { empty } from "./parts.js";
+import { heading } from "./parts.js";
 import { sessions } from "./sessions.js";
 import { shell } from "./shell.js";
 import { Store } from "./store.js";
@@ -83,7 +83,7 @@ function plain(part) {
 }
 
 function missing(place) {
-  place.append(empty("search", texts.common.missing, texts.common.missingHint, el("a.button", { href: "#/overview" }, texts.common.toOverview)));
+  place.append(heading(texts.common.missing, texts.common.missingHint), el("a.button", { href: "#/overview" }, texts.common.toOverview));
 }
 
 async function begin() {

@@ -1,4 +1,4 @@
-"""`make faults`: the usual experiments at full length, or any: `make faults EXPERIMENT=name`."""
+"""`make faults`: all experiments on one machine; `EXPERIMENT=nodes`: on several; or by name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from tests.faults import machine, report
-from tests.faults.experiments import EXPERIMENTS, LONG, SHORT, USUAL, Result, run
+from tests.faults.experiments import EXPERIMENTS, GROUPS, LONG, SHORT, Result, run
 from tests.faults.mutants import MUTANTS
 
 OUT = Path("build/faults.json")
@@ -25,7 +25,13 @@ OUT = Path("build/faults.json")
 def main() -> int:
     """Run; 1 if anything was lost, doubled or could not be told."""
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
-    parser.add_argument("--experiment", choices=sorted(EXPERIMENTS), action="append")
+    parser.add_argument(
+        "--experiment",
+        choices=[*GROUPS, *EXPERIMENTS],
+        default="machine",
+        metavar="NAME",
+        help=", ".join([*GROUPS, *EXPERIMENTS]),
+    )
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--short", action="store_true", help="as in `make test`")
     parser.add_argument("--strikes", type=int)
@@ -54,7 +60,7 @@ async def _all(asked: argparse.Namespace) -> list[Result]:
     programs = {"projections": "tests.faults.mutants"} if asked.mutant else None
     seed = random.randrange(10_000) if asked.seed is None else asked.seed
     results: list[Result] = []
-    for name in asked.experiment or USUAL:
+    for name in GROUPS.get(asked.experiment, (asked.experiment,)):
         experiment = EXPERIMENTS[name]
         began = time.monotonic()
 

@@ -90,9 +90,6 @@ class Experiment:
     """Whether every session has sent again before each strike: a machine that is lost while it
     catches up has messages that WhatsApp sends to nobody a second time."""
 
-    apart: bool = False
-    """Run only when it is asked for by name."""
-
     @property
     def about(self) -> str:
         """One line about it."""
@@ -108,18 +105,6 @@ EXPERIMENTS = {
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
         Experiment("owner", "c", s.owner_replaced, most_sessions=4, most_strikes=10),
-        Experiment("node-lost", "g", s.node_lost, nodes=2, recovered=True),
-        Experiment("drain", "g", s.node_drained, nodes=2),
-        # Its lease is the one that nodes have outside of experiments: it lasts.
-        Experiment(
-            "nodes-loaded",
-            "g",
-            s.node_lost_with_leases,
-            variables={"LEASE_TTL": "15"},
-            nodes=2,
-            most_strikes=1,
-            apart=True,
-        ),
         # Apart: after a flush everything is read anew, and what a cut took is mended by that.
         Experiment("redis-kill", "d", s.redis_killed, ("killed", "power cut")),
         Experiment("redis-flush", "d", s.redis_flushed),
@@ -133,10 +118,24 @@ EXPERIMENTS = {
             ("dropped", "conflict", "slow", "all dropped", "hung", "late modules"),
         ),
         Experiment("unlink", "f", s.unlinked, variables={"SEND_DEADLINE": "5"}),
+        Experiment("node-lost", "g", s.node_lost, nodes=2, recovered=True),
+        Experiment("drain", "g", s.node_drained, nodes=2),
+        # Its lease is the one that nodes have outside of experiments: it lasts.
+        Experiment(
+            "nodes-loaded",
+            "g",
+            s.node_lost_with_leases,
+            variables={"LEASE_TTL": "15"},
+            nodes=2,
+            most_strikes=1,
+        ),
     )
 }
-USUAL = tuple(name for name, each in EXPERIMENTS.items() if not each.apart)
-"""What runs when none is named."""
+GROUPS = {
+    "machine": tuple(name for name, each in EXPERIMENTS.items() if each.nodes == 1),
+    "nodes": tuple(name for name, each in EXPERIMENTS.items() if each.nodes > 1),
+}
+"""Experiments that are asked for together: those on one machine, and those on several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.faults.site import Site, a_site, kill
+from tests.faults.processes import kill
+from tests.faults.site import Site, a_site
 
 pytestmark = [
     pytest.mark.services,

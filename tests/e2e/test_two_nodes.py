@@ -13,7 +13,8 @@ import pytest
 
 from events.subjects import SessionId
 from tests.faults.experiments import VARIABLES
-from tests.faults.site import LogReader, Site, a_site
+from tests.faults.log_reader import LogReader
+from tests.faults.site import Site, a_site
 
 pytestmark = [pytest.mark.services, pytest.mark.browser, pytest.mark.timeout(240)]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 import structlog
 
 from tests.faults import machine, report
-from tests.faults.experiments import EXPERIMENTS, GROUPS, LONG, SHORT, Result, run
+from tests.faults.experiments import EXPERIMENTS, GROUPS, LONG, SHORT, run
 from tests.faults.mutants import MUTANTS
+from tests.faults.result import Result
 
 OUT = Path("build/faults.json")
 
@@ -77,6 +78,8 @@ async def _all(asked: argparse.Namespace) -> list[Result]:
             )
         say(f"done: {result.findings.told()}")
         say(f"answers: {dict(result.answers)}")
+        for when, waited in result.waits.items():
+            say(f"sends ({when}): {waited.told}")
         results.append(result)
     return results
 

@@ -6,21 +6,26 @@ import asyncio
 import dataclasses
 import itertools
 import random
-import statistics
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults import machines as m
 from tests.faults import strikes as s
 from tests.faults.evidence import Answer, Evidence, Ledger, Written
-from tests.faults.ledger import Findings, compare, gone_along
+from tests.faults.ledger import compare, gone_along
 from tests.faults.load import Load, Rates
+from tests.faults.result import Result, meanwhile, quantiles, recoveries
 from tests.faults.site import NotInTime, Site, a_site
 from tests.simulator.phone import PhoneError
 
 Say = Callable[[str], None]
+
+RETRIED = re.compile("20[02]|503|ConnectError")
+"""What a client hears that goes on while parts are restarted one by one."""
 
 MISSES = 20
 """Times that a strike may find nothing to hit."""
@@ -85,10 +90,20 @@ class Experiment:
     nodes: int = 1
     """Nodes beside each other; where there are several, each strike needs what is in the vault."""
 
+    brokers: int = 1
+    gateways: int = 1
+    failures: bool = True
+    """Whether clients may see a request fail otherwise than by 503 or a closed door."""
+
     most_strikes: int = 100
     recovered: bool = False
     """Whether every session has sent again before each strike: a machine that is lost while it
     catches up has messages that WhatsApp sends to nobody a second time."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one of each part, as on one machine."""
+        return self.nodes == self.brokers == self.gateways == 1
 
     @property
     def about(self) -> str:
@@ -104,7 +119,7 @@ EXPERIMENTS = {
         Experiment("node-points", "c", s.node_at_point),
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
-        Experiment("owner", "c", s.owner_replaced, most_sessions=4, most_strikes=10),
+        Experiment("owner", "c", m.owner_replaced, most_sessions=4, most_strikes=10),
         # Apart: after a flush everything is read anew, and what a cut took is mended by that.
         Experiment("redis-kill", "d", s.redis_killed, ("killed", "power cut")),
         Experiment("redis-flush", "d", s.redis_flushed),
@@ -118,55 +133,33 @@ EXPERIMENTS = {
             ("dropped", "conflict", "slow", "all dropped", "hung", "late modules"),
         ),
         Experiment("unlink", "f", s.unlinked, variables={"SEND_DEADLINE": "5"}),
-        Experiment("node-lost", "g", s.node_lost, nodes=2, recovered=True),
-        Experiment("drain", "g", s.node_drained, nodes=2),
+        Experiment("node-lost", "g", m.node_lost, nodes=2, recovered=True),
+        Experiment("drain", "g", m.node_drained, nodes=2),
         # Its lease is the one that nodes have outside of experiments: it lasts.
         Experiment(
             "nodes-loaded",
             "g",
-            s.node_lost_with_leases,
+            m.node_lost_with_leases,
             variables={"LEASE_TTL": "15"},
             nodes=2,
             most_strikes=1,
         ),
+        Experiment(
+            "leader",
+            "g",
+            m.leader_killed,
+            variables={"REPLICAS": "3"},
+            brokers=3,
+            most_strikes=10,
+        ),
+        Experiment("rolling", "g", m.rolled, nodes=2, gateways=2, most_strikes=2, failures=False),
     )
 }
 GROUPS = {
-    "machine": tuple(name for name, each in EXPERIMENTS.items() if each.nodes == 1),
-    "nodes": tuple(name for name, each in EXPERIMENTS.items() if each.nodes > 1),
+    "machine": tuple(name for name, each in EXPERIMENTS.items() if each.alone),
+    "nodes": tuple(name for name, each in EXPERIMENTS.items() if not each.alone),
 }
 """Experiments that are asked for together: those on one machine, and those on several."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a run showed. Times are seconds."""
-
-    experiment: str
-    letter: str
-    seed: int
-    strikes: int
-    sessions: int
-    accepted: int
-    rate: float
-    """Accepted a second while there was load, over strikes and outages."""
-
-    refused: int
-    received: int
-    findings: Findings
-    gone_along: Sequence[str]
-    """Ids of messages written in the last second of a machine that was lost with its profiles."""
-
-    took: float
-    recovery: Mapping[str, tuple[float, ...]]
-    answers: Mapping[str, int]
-    repeats: int
-    events: int
-
-    @property
-    def recovered(self) -> tuple[float, ...]:
-        """All recovery times."""
-        return tuple(itertools.chain.from_iterable(self.recovery.values()))
 
 
 async def run(
@@ -185,11 +178,14 @@ async def run(
     variables = {**VARIABLES, **scale.variables, **experiment.variables, "FAULTS_MUTANT": mutant}
     if experiment.nodes > 1:
         variables["VAULT_AFTER"] = "1"
-    async with a_site(home, sessions, programs or {}, **variables) as site:
+    brokers = experiment.brokers
+    async with a_site(home, sessions, programs or {}, brokers=brokers, **variables) as site:
         say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
         if experiment.nodes > 1:
             await site.begin("b")
             await site.until_saved()
+        if experiment.gateways > 1:
+            await site.another_gateway()
         result = await play(experiment, seed, scale, site, Ledger(), say)
     return dataclasses.replace(result, took=time.monotonic() - began)
 
@@ -245,6 +241,9 @@ async def play(
     result = _result(experiment, seed, struck, load, evidence, loaded, took)
     for hit in struck:
         result.findings.unsettled.extend(hit.unmet)
+    if not experiment.failures:
+        failed = {word: n for word, n in load.words.items() if not RETRIED.match(word)}
+        result.findings.unsettled.extend(f"answered {n} times: {w}" for w, n in failed.items())
     if given_up:
         result.findings.unsettled.append(given_up)
     return result
@@ -310,33 +309,5 @@ def _result(
         answers=dict(load.words.most_common()),
         repeats=sum(message.repeats for message in evidence.phone),
         events=len(evidence.log),
+        waits={"all": quantiles(load.waits), "struck": quantiles(meanwhile(load.waits, struck))},
     )
-
-
-def recoveries(struck: list[s.Struck], evidence: Evidence) -> dict[str, tuple[float, ...]]:
-    """Seconds from the end of each strike until every session hit has sent again, by kind.
-
-    A strike is left out if another one came to a session of its own before it recovered.
-    """
-    sent: dict[str, list[float]] = {}
-    for event in evidence.events("sent"):
-        sent.setdefault(event.session, []).append(event.at.timestamp())
-    found: dict[str, list[float]] = {}
-    for number, hit in enumerate(struck):
-        later = [
-            other.began for other in struck[number + 1 :] if set(other.sessions) & set(hit.sessions)
-        ]
-        end = min(later, default=float("inf"))
-        firsts = [
-            next((at for at in sent.get(session.dotted, ()) if hit.over < at < end), None)
-            for session in hit.sessions
-        ]
-        times = [at - hit.over for at in firsts if at is not None]
-        if times and len(times) == len(firsts):
-            found.setdefault(hit.kind, []).append(max(times))
-    return {kind: tuple(times) for kind, times in found.items()}
-
-
-def spread(times: tuple[float, ...]) -> str:
-    """Median and longest."""
-    return f"{statistics.median(times):.1f}/{max(times):.1f}" if times else "-"

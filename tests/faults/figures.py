@@ -30,8 +30,10 @@ from events.asks import Query, Question
 from events.subjects import SessionId
 from tests.faults import machine
 from tests.faults.evidence import Logged
+from tests.faults.log_reader import LogReader
+from tests.faults.processes import kill
 from tests.faults.report import aligned
-from tests.faults.site import LogReader, NotInTime, Site, a_site, kill
+from tests.faults.site import NotInTime, Site, a_site
 from tests.faults.usage import tree
 
 OUT = Path("build/figures.json")

@@ -36,6 +36,17 @@ class Rates:
     chats: int = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a client took to hear the last word on a send, from when it first asked."""
+
+    began: float
+    """Unix seconds."""
+
+    took: float
+    """Seconds, asking again included."""
+
+
 @dataclass
 class Load:
     """Runs from `begin` until `finish`; what it knows is in the ledger."""
@@ -47,9 +58,10 @@ class Load:
     name: str = "load"
     words: Counter[str] = field(default_factory=Counter[str])
     flowed: dict[str, float] = field(default_factory=dict[str, float])
-    latencies: list[float] = field(default_factory=list[float])
+    waits: list[Wait] = field(default_factory=list["Wait"])
     _hushed: set[SessionId] = field(default_factory=set[SessionId])
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    _asked: int = 0
     _over: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Iterator[int] = field(default_factory=lambda: iter(range(1, 10**9)))
 
@@ -116,16 +128,19 @@ class Load:
                 return
             key = f"{self.name}-{next(self._numbers)}"
             send = self.ledger.send(key, session.dotted, friend)
-            began = time.monotonic()
+            at, began = time.time(), time.monotonic()
             while await self._ask(session, send) is Answer.UNKNOWN:
                 await asyncio.sleep(dice.uniform(0.2, 0.8))
-            self.latencies.append(time.monotonic() - began)
+            self.waits.append(Wait(at, time.monotonic() - began))
 
     async def _ask(self, session: SessionId, send: Sent) -> Answer:
         body = {"sessionId": session.joined, "to": send.chat, "message": send.text}
         once = {"Idempotency-Key": send.key}
+        # By each gateway in turn: who asks again asks another one, where there is one.
+        self._asked += 1
+        door = self.site.doors[self._asked % len(self.site.doors)]
         try:
-            answer = await self.site.http.post(
+            answer = await door.post(
                 "/api/messages/send", json=body, headers=once, timeout=PATIENCE
             )
         except httpx.HTTPError as error:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.faults.experiments import Result, spread
+from tests.faults.result import Result, spread
 
 HEAD = (
     *(

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import json
 import math
 import os
-import signal
-import subprocess
 import sys
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,21 +28,21 @@ from nats.aio.client import Client
 from pydantic import SecretStr
 
 from actors.machine import servers
+from actors.machine.part import Recipe
 from actors.machine.ports import free_port
 from actors.machine.secrets import Passwords
 from events import codec, connection, subjects
 from events.clock import utc_now
-from events.jetstream_log import JetStreamLog
-from events.log import LogError
 from events.session_events import SessionCommand, Takeover
 from events.settings import Role, Settings
 from events.subjects import SessionId
 from projections.read import RedisReadModels
 from tests.faults.evidence import Entry, Evidence, Ledger, Logged, OnPhone, Row
+from tests.faults.log_reader import LogReader
+from tests.faults.processes import Process, kill
 from tests.simulator.phone import Phone, PhoneError
 from tests.simulator.process import Simulator
 
-ROOT = Path(__file__).parents[2]
 KEY = "faults"
 MOMENTS = 10
 """How often evidence is read anew because an event came in between."""
@@ -53,86 +50,11 @@ MOMENTS = 10
 CROWD = 8
 """Callers of each of two routes that make a crowd."""
 
-_LIBC = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
 T = TypeVar("T")
 
 
 class NotInTime(Exception):
     """Something that had to happen did not. Says what, and what the parts said last."""
-
-
-@dataclass
-class Process:
-    """One part: killed, frozen, thawed and started again on the same data. One thread only."""
-
-    name: str
-    command: Sequence[str]
-    environment: Mapping[str, str]
-    said: Path
-    stdin: bytes = b""
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    def start(self) -> None:
-        """Start it, and do not wait until it serves."""
-        with self.said.open("ab") as said:
-            self._process = subprocess.Popen(
-                self.command,
-                cwd=ROOT,
-                env={**os.environ, **self.environment},
-                stdin=subprocess.PIPE if self.stdin else subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-                preexec_fn=lambda: _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
-            )
-        if self._process.stdin is not None:
-            self._process.stdin.write(self.stdin)
-            self._process.stdin.close()
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it is there."""
-        return self._process is not None and self._process.poll() is None
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, if it is there."""
-        if self._process is not None and self.running:
-            self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it as a power cut would."""
-        self.signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait(10)
-
-    def freeze(self) -> None:
-        """Let it keep its sockets and do nothing."""
-        self.signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self.signal(signal.SIGCONT)
-
-    async def stop(self, within: float = 30) -> None:
-        """Ask it to end; kill it if it does not in time."""
-        self.thaw()
-        self.signal(signal.SIGTERM)
-        give_up = time.monotonic() + within
-        while self.running and time.monotonic() < give_up:
-            await asyncio.sleep(0.02)
-        self.kill()
-
-    def tail(self, lines: int = 15) -> str:
-        """Return what it said last."""
-        return "\n".join(self.said.read_text(errors="replace").splitlines()[-lines:])
 
 
 PROGRAMS = {
@@ -144,10 +66,17 @@ ROLES: dict[str, Role] = {"node": "node", "projections": "projector", "gateway":
 
 
 class Site:
-    """Five parts, a simulated WhatsApp, and sessions on them."""
+    """Five parts, a simulated WhatsApp, and sessions on them.
+
+    More parts if it is asked for: three brokers that are one cluster, nodes, gateways.
+    """
 
     def __init__(
-        self, home: Path, variables: Mapping[str, str], programs: Mapping[str, str] = PROGRAMS
+        self,
+        home: Path,
+        variables: Mapping[str, str],
+        programs: Mapping[str, str] = PROGRAMS,
+        brokers: int = 1,
     ) -> None:
         self.home = home
         self.data = home / "data"
@@ -159,18 +88,25 @@ class Site:
         self._variables, self._programs = variables, {**PROGRAMS, **programs}
         self._passwords = Passwords()
         self._vault_key = b64encode(os.urandom(32)).decode()
-        ports: list[int] = []
-        while len(ports) < 3:
-            ports.append(free_port(ports))
+        self._ports: list[int] = []
+        self.brokers = [self._port() for _ in range(brokers)]
+        """The port of each."""
+
+        self.doors: list[httpx.AsyncClient] = []
+        """A client of each gateway."""
+
         self._settings = Settings(
             _env_file=None,  # pyright: ignore[reportCallIssue]
-            nats_port=ports[0],
-            nats_url=f"nats://127.0.0.1:{ports[0]}",
+            nats_url=",".join(f"nats://127.0.0.1:{port}" for port in self.brokers),
             redis_host="127.0.0.1",
-            redis_port=ports[1],
+            redis_port=self._port(),
             redis_password=SecretStr(self._passwords.redis),
-            port=ports[2],
+            port=self._port(),
         )
+
+    def _port(self) -> int:
+        self._ports.append(free_port(self._ports))
+        return self._ports[-1]
 
     # --- life -----------------------------------------------------------------
 
@@ -178,14 +114,14 @@ class Site:
         """Start everything; returns when the gateway answers."""
         self.data.mkdir(parents=True, exist_ok=True)
         await self.simulator.start()
-        nats = servers.nats(self.settings("node"), self.home / "nats", self._passwords)
+        brokers = self._cluster() if len(self.brokers) > 1 else [self._broker()]
         redis = servers.redis(self._settings, self.home / "redis", self._passwords.redis)
-        for recipe in (nats, redis):
+        for recipe in (*brokers, redis):
             said = self.home / f"{recipe.name}.log"
             part = Process(recipe.name, recipe.command, recipe.environment, said, recipe.stdin)
             self.parts[recipe.name] = part
             part.start()
-        await asyncio.gather(nats.ready(), redis.ready())
+        await asyncio.gather(brokers[0].ready(), redis.ready())
         self.parts["node"] = self.node("a")
         self.parts["node"].start()
         declared = (subjects.EVENTS, subjects.COMMANDS, f"KV_{subjects.HOOKS}")
@@ -193,18 +129,48 @@ class Site:
         for name in ("projections", "gateway"):
             self.parts[name] = self._ours(name)
             self.parts[name].start()
-        self.http = httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{self._settings.port}",
+        self.http = self._door(self._settings.port)
+        await self.until(lambda: answers(self.http), 30, "the gateway answers")
+
+    def _broker(self) -> Recipe:
+        return servers.nats(
+            self.settings("node", nats_port=self.brokers[0]), self.home / "nats", self._passwords
+        )
+
+    def _cluster(self) -> list[Recipe]:
+        routes = [self._port() for _ in self.brokers]
+        told = ",".join(f"nats://127.0.0.1:{route}" for route in routes)
+        found: list[Recipe] = []
+        for number, (port, route) in enumerate(zip(self.brokers, routes, strict=True), 1):
+            name = f"nats-{number}"
+            # Each has a configuration of its own beside its store.
+            place = self.home / name
+            place.mkdir()
+            recipe = servers.nats(
+                self.settings("node", nats_port=port), place / "nats", self._passwords
+            )
+            joined = [
+                *("--server_name", name, "--cluster_name", "faults"),
+                *("--cluster", f"nats://127.0.0.1:{route}", "--routes", told),
+            ]
+            found.append(replace(recipe, name=name, command=[*recipe.command, *joined]))
+        return found
+
+    def _door(self, port: int) -> httpx.AsyncClient:
+        door = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
             headers={"x-api-key": KEY},
             timeout=20,
             trust_env=False,
             limits=httpx.Limits(max_connections=200),
         )
-        await self.until(self._answers, 30, "the gateway answers")
+        self.doors.append(door)
+        return door
 
     async def stop(self) -> None:
         """End everything, and leave nobody behind."""
-        await self.http.aclose()
+        for door in self.doors:
+            await door.aclose()
         for name in ("gateway", "node", "projections"):
             if name in self.parts:
                 await self.parts[name].stop()
@@ -223,9 +189,26 @@ class Site:
     async def begin(self, name: str) -> Process:
         """Start one more node, and wait until it takes part."""
         node = self.parts[name] = self.node(name)
-        node.start()
-        await self.until(lambda: asyncio.sleep(0, "pool.started" in node.tail(200)), 30, name)
+        await self.again(node)
         return node
+
+    async def again(self, node: Process) -> None:
+        """Start a node, and wait until it takes part."""
+        before = node.said.stat().st_size if node.said.exists() else 0
+        node.start()
+
+        async def said() -> bool:
+            return b"pool.started" in node.said.read_bytes()[before:]
+
+        await self.until(said, 30, node.name)
+
+    async def another_gateway(self) -> None:
+        """Start one more gateway, and wait until it answers."""
+        port = self._port()
+        self.parts["gateway-b"] = self._ours("gateway", said="gateway-b", PORT=str(port))
+        self.parts["gateway-b"].start()
+        door = self._door(port)
+        await self.until(lambda: answers(door), 30, "the second gateway answers")
 
     def profiles(self, node: str) -> Path:
         """Where a node keeps its browser profiles."""
@@ -253,15 +236,10 @@ class Site:
         command = [sys.executable, "-m", *self._programs[name].split()]
         return Process(name, command, environment, self.home / f"{said or name}.log")
 
-    def settings(self, role: Role) -> Settings:
+    def settings(self, role: Role, **changes: int) -> Settings:
         """Where everything is, with the password of a role."""
         password = SecretStr(getattr(self._passwords, role))
-        return self._settings.model_copy(update={"nats_password": password})
-
-    async def _answers(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return (await self.http.get("/health/live")).is_success
-        return False
+        return self._settings.model_copy(update={"nats_password": password, **changes})
 
     async def until(
         self, ask: Callable[[], Awaitable[T]], seconds: float, what: str, pause: float = 0.05
@@ -487,57 +465,6 @@ class Site:
                 return found
 
 
-class LogReader:
-    """The stream, read directly and kept: each call reads what came since."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self.events: list[Logged] = []
-        """All that was read, the events of the pool too."""
-
-        self._client: Client | None = None
-        self._next = 1
-
-    async def more(self) -> list[Logged]:
-        """Return every event up to now."""
-        self._client = self._client or await self._site.connect("projector")
-        log = JetStreamLog(self._client.jetstream())
-        for _ in range(3):
-            with contextlib.suppress(LogError):
-                async for stored in log.read([subjects.ALL_EVENTS], self._next):
-                    self._next = stored.position + 1
-                    family = stored.subject.split(".")[2]
-                    envelope = stored.envelope
-                    self.events.append(
-                        Logged(
-                            stored.position,
-                            envelope.id,
-                            envelope.subject,
-                            family,
-                            envelope.type.split(".")[2],
-                            envelope.version,
-                            envelope.data,
-                            stored.stored_at,
-                            envelope.node,
-                        )
-                    )
-                break
-        return [event for event in self.events if event.family != "pool"]
-
-    async def queued(self) -> int:
-        """Count the commands that wait."""
-        client = await self._site.connect("node")
-        try:
-            return (await client.jetstream().stream_info(subjects.COMMANDS)).state.messages
-        finally:
-            await client.close()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        if self._client is not None:
-            await self._client.close()
-
-
 def _open(ledger: Ledger, events: Sequence[Logged]) -> set[str]:
     """Name what has no end on the log yet."""
     ended = {e.data["message"] for e in events if e.kind in {"sent", "failed", "expired"}}
@@ -548,24 +475,30 @@ def _open(ledger: Ledger, events: Sequence[Logged]) -> set[str]:
     return sends | written
 
 
-def kill(process: psutil.Process) -> None:
-    """Kill a process that may be gone."""
-    with contextlib.suppress(psutil.Error):
-        process.kill()
-
-
 @asynccontextmanager
 async def a_site(
-    home: Path, sessions: int, programs: Mapping[str, str] = PROGRAMS, **variables: str
+    home: Path,
+    sessions: int,
+    programs: Mapping[str, str] = PROGRAMS,
+    *,
+    brokers: int = 1,
+    **variables: str,
 ) -> AsyncIterator[Site]:
     """A running site with linked sessions; nothing is left afterwards."""
-    site = Site(home, variables, programs)
+    site = Site(home, variables, programs, brokers)
     try:
         await site.start()
         await site.link(sessions)
         yield site
     finally:
         await site.stop()
+
+
+async def answers(door: httpx.AsyncClient) -> bool:
+    """Tell whether a gateway is there."""
+    with contextlib.suppress(httpx.HTTPError):
+        return (await door.get("/health/live")).is_success
+    return False
 
 
 async def command(client: Client, session: SessionId, told: SessionCommand) -> None:

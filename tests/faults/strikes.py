@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import random
-import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -19,7 +17,8 @@ import redis.asyncio
 from events.subjects import SessionId
 from tests.faults.failing_node import POINTS
 from tests.faults.load import Load
-from tests.faults.site import LogReader, Process, Site, kill, told
+from tests.faults.processes import kill
+from tests.faults.site import Site, told
 from tests.faults.usage import tree
 
 
@@ -171,128 +170,6 @@ async def everything_killed(run: Run, _number: int) -> Struck:
         await asyncio.sleep(run.seconds(0, 0.5))
         part.start()
     return struck("everything killed", run.everybody, began)
-
-
-async def owner_replaced(run: Run, _number: int) -> Struck:
-    """The node: frozen while another one takes over all sessions; then it goes on."""
-    began, site, old = time.time(), run.site, run.site.parts["node"]
-    was = old.environment["NODE"]
-    new = "b" if was == "a" else "a"
-    old.freeze()
-    # It is another machine: the browsers there are gone, a copy of the profiles is here.
-    gone = [process for browser in site.browsers(None) for process in tree(browser)]
-    for process in gone:
-        kill(process)
-    # Until the last of them has ended, files still change under the copy.
-    await asyncio.to_thread(psutil.wait_procs, gone, 5)
-    await asyncio.to_thread(_copied, site.profiles(was), site.profiles(new))
-    site.parts["node"] = node = site.node(new)
-    node.start()
-    await _claimed(site, new, began)
-    await asyncio.sleep(run.rather_short(0, 3))
-    old.thaw()
-    # It hears that it owns nothing any more, while the other one is at work.
-    await asyncio.sleep(run.rather_short(1, 5))
-    old.kill()
-    return struck("owner replaced", run.everybody, began)
-
-
-async def node_lost(run: Run, number: int) -> Struck:
-    """A machine: the node that has all sessions, kill -9; another one goes on with them."""
-    old, new = _pair(run, number)
-    old.kill()
-    began = time.time()
-    await _claimed(run.site, new.environment["NODE"], began)
-    lost = struck("node lost", run.everybody, began)
-    old.start()
-    return dataclasses.replace(lost, machine_lost=True)
-
-
-async def node_lost_with_leases(run: Run, number: int) -> Struck:
-    """A node with all sessions, kill -9: ready elsewhere in lease TTL + 20 s, one device each."""
-    old, new = _pair(run, number)
-    old.kill()
-    began = time.time()
-    name, within = new.environment["NODE"], float(new.environment["LEASE_TTL"]) + START
-    ready = await _ready_on(run.site, name, began, within + 60)
-    unmet = [f"ready after {ready:.1f} s, promised within {within:.0f} s"] if ready > within else []
-    for session, account in run.site.sessions.items():
-        devices = len(await run.site.phone.devices(account))
-        if devices != 1:
-            unmet.append(f"{session}: {devices} devices at the phone, promised 1")
-    lost = struck("node lost with leases", run.everybody, began)
-    told = f"all {len(run.site.sessions)} ready {ready:.1f} s after the kill (line {within:.0f} s)"
-    old.start()
-    return dataclasses.replace(lost, machine_lost=True, told=told, unmet=tuple(unmet))
-
-
-START = 20.0
-"""Seconds that a takeover may last beyond the lease: starting all its browsers."""
-
-
-async def node_drained(run: Run, number: int) -> Struck:
-    """A node: drained by command or by SIGTERM in turn, and started anew."""
-    began, (old, new) = time.time(), _pair(run, number)
-    name = old.environment["NODE"]
-    if number % 4 < 2:
-        # Refused until the other one, which was away itself, says that it has room.
-        await run.site.until(lambda: _drains(run.site, name), 30, f"{name} drains")
-        await _claimed(run.site, new.environment["NODE"], began)
-    await old.stop()
-    await _claimed(run.site, new.environment["NODE"], began)
-    old.start()
-    return struck("node drained", run.everybody, began)
-
-
-async def _drains(site: Site, node: str) -> bool:
-    return (await site.http.post(f"/api/nodes/{node}/drain")).is_success
-
-
-def _pair(run: Run, number: int) -> tuple[Process, Process]:
-    """Tell which of two nodes has the sessions, and which has none: they take turns."""
-    nodes = (run.site.parts["node"], run.site.parts["b"])
-    return nodes if number % 2 == 0 else (nodes[1], nodes[0])
-
-
-def _copied(was: Path, new: Path) -> None:
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(was, new, ignore=shutil.ignore_patterns("Singleton*", ".wa.*", "tmp"))
-
-
-async def _claimed(site: Site, node: str, since: float) -> None:
-    reader = LogReader(site)
-
-    async def all_claimed() -> bool:
-        claims = {
-            event.session
-            for event in await reader.more()
-            if event.kind == "claimed" and event.node == node and event.at.timestamp() > since
-        }
-        return len(claims) >= len(site.sessions)
-
-    try:
-        await site.until(all_claimed, 60, f"{node} claims all sessions", 0.1)
-    finally:
-        await reader.close()
-
-
-async def _ready_on(site: Site, node: str, since: float, seconds: float) -> float:
-    """Wait until a node has all sessions ready; seconds from then by the log. Raises NotInTime."""
-    reader = LogReader(site)
-
-    async def all_ready() -> list[float]:
-        first: dict[str, float] = {}
-        for event in await reader.more():
-            at = event.at.timestamp()
-            if event.kind == "ready" and event.node == node and at > since:
-                first.setdefault(event.session, at)
-        return list(first.values()) if len(first) >= len(site.sessions) else []
-
-    try:
-        found = await site.until(all_ready, seconds, f"all sessions are ready on {node}", 0.1)
-        return max(found) - since
-    finally:
-        await reader.close()
 
 
 # --- browsers -----------------------------------------------------------------

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from itertools import count
 
 from events.subjects import SessionId
-from tests.faults.site import Site, kill
+from tests.faults.processes import kill
+from tests.faults.site import Site
 from tests.load.crowd import Crowd
 from tests.load.diary import Outage
 

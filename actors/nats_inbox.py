@@ -19,12 +19,20 @@ from events.envelope import Envelope
 
 log = structlog.get_logger()
 
+ACK_WAIT = 30.0
+"""Seconds until the broker gives out anew what was not acked."""
+
 STILL_AT_IT = 10.0
 GIVE_UP = 90.0
 """An actor that says nothing for this long has died with the command in its mailbox."""
 
 PULL = 60.0
 """Seconds an empty pull waits at the broker. What ends it before its time is told, or renews it."""
+
+ACK = 2.0
+"""Seconds that the broker has to confirm an ack."""
+
+ACK_AGAIN = 0.1
 
 
 class _Receipt:
@@ -58,11 +66,17 @@ class WorkQueue:
     def __init__(
         self,
         js: JetStreamContext,
+        consumer: str,
         pull: JetStreamContext.PullSubscription,
         remake: Callable[[], Awaitable[None]] | None,
     ) -> None:
-        self.js = js
+        self.js, self.consumer = js, consumer
         self._pull, self._remake = pull, remake
+        self._elected = asyncio.Event()
+
+    def pull_again(self) -> None:
+        """Forget the pull that waits: the server that knew of it does not lead any more."""
+        self._elected.set()
 
     async def make_anew(self) -> None:
         """Forget what was delivered to a connection that is gone."""
@@ -72,10 +86,13 @@ class WorkQueue:
 
     async def next(self, outage: asyncio.Future[None]) -> Msg | None:
         """Wait for a command; None if there is none yet, or if the connection was lost."""
+        self._elected.clear()
         asked = asyncio.ensure_future(self._ask())
+        elected = asyncio.ensure_future(self._elected.wait())
         try:
-            await asyncio.wait({asked, outage}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({asked, elected, outage}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            elected.cancel()
             # nats-py may lose a cancellation that comes together with the message.
             while not asked.done():
                 asked.cancel()
@@ -105,6 +122,7 @@ class NatsInbox:
         self._open = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._subscriptions: list[Subscription] = []
+        self._queues: list[WorkQueue] = []
 
     def gate(self, is_open: bool) -> None:
         """See Inbox.gate."""
@@ -126,12 +144,19 @@ class NatsInbox:
         before, self._outage = self._outage, self._loop.create_future()
         before.set_result(None)
 
+    def elected(self, consumer: str) -> None:
+        """Pull anew from a consumer that has another leader. On the loop."""
+        for queue in self._queues:
+            if queue.consumer == consumer:
+                queue.pull_again()
+
     def hear(self, subscription: Subscription) -> None:
         """Keep a subscription for as long as the inbox is open."""
         self._subscriptions.append(subscription)
 
     def feed(self, queue: WorkQueue, to: Callable[[Delivered], None], gated: bool) -> None:
         """Pull and hand over until closed."""
+        self._queues.append(queue)
         self._tasks.append(self._loop.create_task(self._feed(queue, to, gated)))
 
     async def _feed(self, queue: WorkQueue, to: Callable[[Delivered], None], gated: bool) -> None:
@@ -185,7 +210,7 @@ class NatsInbox:
         while True:
             word, delay = await self._hand_over(envelope, message, to)
             if word == "done":
-                await message.ack_sync(timeout=2)
+                await self._ack(message)
                 return
             if word != "later":
                 await _bury(js, message, word.removeprefix("dead:"))
@@ -199,6 +224,20 @@ class NatsInbox:
                 await message.in_progress()
                 await asyncio.sleep(min(delay, STILL_AT_IT))
                 delay -= STILL_AT_IT
+
+    async def _ack(self, message: Msg) -> None:
+        """Ack until it is confirmed: a server that is lost takes an ack along."""
+        outage, give_up = self._outage, self._loop.time() + ACK_WAIT
+        while True:
+            try:
+                await message.ack_sync(timeout=ACK)
+            except AWAY:
+                # It comes again anyway, because of the outage or by the broker's own clock.
+                if outage.done() or self._loop.time() > give_up:
+                    raise
+                await asyncio.sleep(ACK_AGAIN)
+            else:
+                return
 
     async def _hand_over(
         self, envelope: Envelope, message: Msg, to: Callable[[Delivered], None]

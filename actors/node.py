@@ -73,6 +73,7 @@ class Node:
         js = self._client.jetstream()
         await declare(js, settings)
         self._wire = NatsWire(self._client, f"wa/node/{settings.node}")
+        await self._wire.watch()
         clock = SystemClock(self.loop.loop)
         parts = Parts(
             log=JetStreamLog(js, dedupe_window=settings.dedupe_window),

@@ -16,7 +16,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from pydantic import ValidationError
 
 from actors.inbox import Asked, Delivered, Inbox, Pending
-from actors.nats_inbox import NatsInbox, WorkQueue
+from actors.nats_inbox import ACK_WAIT, NatsInbox, WorkQueue
 from events import codec, subjects
 from events.asks import QUERIES, Query, Question
 from events.clock import utc_now
@@ -27,7 +27,6 @@ from events.subjects import SessionId
 
 log = structlog.get_logger()
 
-ACK_WAIT = 30.0
 QUERY_OF: dict[str, Query] = {query: query for query in QUERIES}
 
 
@@ -38,6 +37,15 @@ class NatsWire:
         self._client, self._source = client, source
         self._js = client.jetstream()
         self._inboxes: WeakSet[NatsInbox] = WeakSet()
+
+    async def watch(self) -> None:
+        """Hear of elections: a server that is lost takes along the pulls that waited there."""
+
+        async def elected(message: Msg) -> None:
+            for inbox in list(self._inboxes):
+                inbox.elected(message.subject.rpartition(".")[2])
+
+        await self._client.subscribe(subjects.elections(subjects.COMMANDS), cb=elected)
 
     def renew(self) -> None:
         """Pull anew everywhere, after the connection was lost. On the loop."""
@@ -73,7 +81,7 @@ class NatsWire:
         await self._js.add_consumer(subjects.COMMANDS, config)
         pull = await self._js.pull_subscribe_bind(consumer="creates", stream=subjects.COMMANDS)
         # Open while the node has room; what one node leaves, another takes.
-        inbox.feed(WorkQueue(self._js, pull, remake=None), create, gated=True)
+        inbox.feed(WorkQueue(self._js, "creates", pull, remake=None), create, gated=True)
         return inbox
 
     def _inbox(self) -> NatsInbox:
@@ -93,7 +101,7 @@ class NatsWire:
 
         await remake()
         pull = await self._js.pull_subscribe_bind(consumer=name, stream=subjects.COMMANDS)
-        return WorkQueue(self._js, pull, remake)
+        return WorkQueue(self._js, name, pull, remake)
 
     async def _asked(self, message: Msg, asked: Callable[[Asked], None]) -> None:
         loop = asyncio.get_running_loop()

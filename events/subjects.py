@@ -169,6 +169,11 @@ def told_to(user: str) -> list[str]:
     ]
 
 
+def elections(stream: str) -> str:
+    """Where the broker says that a copied consumer of a stream has another leader."""
+    return f"$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.{stream}.*"
+
+
 def dead_command(subject: str) -> str:
     """`wa.dead.cmd.…`: where a command lies that was published on `subject`, unfit to carry out."""
     return f"wa.dead.{subject.removeprefix('wa.')}"

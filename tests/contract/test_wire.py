@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -32,12 +34,14 @@ class Node:
         self.brought: asyncio.Queue[str] = asyncio.Queue()
         self.inbox: Inbox | None = None
         self.back = asyncio.Event()
+        self._last: Delivered | None = None
 
     async def open(self) -> None:
         """Listen; the gate is closed."""
         loop = asyncio.get_running_loop()
 
         def bring(delivered: Delivered) -> None:
+            self._last = delivered
             loop.call_soon_threadsafe(self.brought.put_nowait, delivered.envelope.id)
             if self.settles:
                 delivered.receipt.done()
@@ -45,6 +49,11 @@ class Node:
         self.inbox = await self.wire.open_inbox(
             SESSION, control=lambda _: None, sends=bring, asked=lambda _: None
         )
+
+    def settle(self) -> None:
+        """Settle what was brought last."""
+        assert self._last is not None
+        self._last.receipt.done()
 
     async def send(self, key: str) -> None:
         """Put a send into the queue, as the gateway does."""
@@ -56,7 +65,13 @@ class Node:
             at=utc_now(),
             event_id=key,
         )
-        await self.client.jetstream().publish(subjects.send_command(SESSION), codec.encode(command))
+        subject, told = subjects.send_command(SESSION), codec.encode(command)
+        while True:
+            # Of three servers one may have been lost just now.
+            with contextlib.suppress(*connection.AWAY):
+                await self.client.jetstream().publish(subject, told, headers={"Nats-Msg-Id": key})
+                return
+            await asyncio.sleep(0.1)
 
     def gate(self, is_open: bool) -> None:
         """Let sends through, or not."""
@@ -142,3 +157,68 @@ async def test_what_an_owner_takes_that_lost_the_session_is_not_overtaken(node: 
     stale.inbox.close()
 
     assert [await node.next(), await node.next()] == ["first", "second"]
+
+
+# --- a broker of three servers ------------------------------------------------
+
+
+@pytest.fixture
+async def far(cluster: services.NatsCluster) -> AsyncIterator[Node]:
+    """A node whose broker keeps three copies of all; it talks to the first server only."""
+    settings = Settings(nats_url=cluster.servers[0].url, replicas=3)
+    client = await connection.connect(settings, "node", name="test", patience=30)
+    await declare(client.jetstream(timeout=10), settings)
+    node = Node(client)
+    await node.wire.watch()
+    await node.open()
+    yield node
+    if node.inbox is not None:
+        node.inbox.close()
+    await client.close()
+
+
+async def led_elsewhere(node: Node, cluster: services.NatsCluster) -> services.NatsServer:
+    """Have the outbox led by a server that the node does not talk to, and return that one."""
+    name = f"{subjects.COMMANDS}.outbox={SESSION.user}={SESSION.bot}"
+    while True:
+        told = await node.client.request(f"$JS.API.CONSUMER.INFO.{name}", timeout=5)
+        leader = json.loads(told.data).get("cluster", {}).get("leader")
+        found = [each for each in cluster.servers[1:] if each.name == leader]
+        if found:
+            return found[0]
+        if leader is not None:
+            await node.client.request(f"$JS.API.CONSUMER.LEADER.STEPDOWN.{name}", timeout=5)
+        await asyncio.sleep(0.1)
+
+
+async def test_commands_come_though_the_server_that_knew_of_the_pull_is_lost(
+    far: Node, cluster: services.NatsCluster
+) -> None:
+    far.gate(True)
+    leader = await led_elsewhere(far, cluster)
+    await far.send("before")
+    assert await far.next() == "before"
+    await far.until_settled()
+
+    leader.kill()
+    await far.send("after")
+
+    assert await far.next() == "after"
+
+
+async def test_an_ack_that_a_lost_server_took_along_is_said_again(
+    far: Node, cluster: services.NatsCluster
+) -> None:
+    far.settles = False
+    far.gate(True)
+    leader = await led_elsewhere(far, cluster)
+    await far.send("one")
+    await far.send("two")
+    assert await far.next() == "one"
+
+    leader.pause()
+    far.settle()
+
+    # Given out anew, the first would come before the second.
+    assert await far.next() == "two"
+    leader.resume()

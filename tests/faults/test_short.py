@@ -1,6 +1,6 @@
 """Every experiment for some seconds: a few strikes, one service for all of them.
 
-Those with several nodes are in tests/e2e/test_two_nodes.py.
+Those with several nodes or brokers are in tests/e2e/test_two_nodes.py.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Told]:
         yield Told(site)
 
 
-@pytest.mark.parametrize("name", [name for name, each in EXPERIMENTS.items() if each.nodes == 1])
+@pytest.mark.parametrize("name", [name for name, each in EXPERIMENTS.items() if each.alone])
 async def test_nothing_is_lost_doubled_or_untold_under(told: Told, name: str) -> None:
     result = await play(EXPERIMENTS[name], SEED, SHORT, told.site, told.ledger, print)
 

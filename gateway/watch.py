@@ -13,6 +13,12 @@ from gateway.ids import JOINED_RULE, is_joined
 from gateway.problems import Problem
 
 KNOWN = ("session", "events", "since", "api_key")
+RESUMING = ("lastEventId", "Last-Event-ID")
+"""What libraries for server-sent events add where they cannot set the header."""
+
+IDLE = ("_", "t")
+"""What clients add so that no cache answers."""
+
 _NAMES = re.compile(r"[a-z]+(-[a-z]+)*")
 
 
@@ -34,14 +40,15 @@ class Watch:
 def from_query(query: QueryParams, caller: Caller) -> tuple[Watch, int | None]:
     """Read what a client wants to see, and since which position; raises Problem 400."""
     # A name that is mistyped would else show everything, or nothing, without a word.
-    unknown = sorted(set(query) - set(KNOWN))
+    unknown = sorted(set(query) - {*KNOWN, *RESUMING, *IDLE})
     if unknown:
         detail = f"The query knows {', '.join(KNOWN)}, and not {', '.join(unknown)[:100]}."
         raise Problem(400, "bad_input", detail)
     session = query.get("session") or "*"
     if session != "*" and not is_joined(session):
         raise Problem(400, "bad_input", f"session {JOINED_RULE}, or *.")
-    names = [name for name in (query.get("events") or "*").split(",") if name]
+    given = (name.strip() for name in (query.get("events") or "*").split(","))
+    names = [name for name in given if name]
     if any(name != "*" and not _NAMES.fullmatch(name) for name in names):
         raise Problem(400, "bad_input", "events must be names of events with commas, or *.")
     watch = Watch(
@@ -50,7 +57,9 @@ def from_query(query: QueryParams, caller: Caller) -> tuple[Watch, int | None]:
         names=None if "*" in names else frozenset(names) | {"gap"},
         user=caller.user,
     )
-    return watch, position("since", query.get("since"))
+    # After a reconnect `since` still says where the client began.
+    places = [position(name, query.get(name)) for name in (*RESUMING, "since")]
+    return watch, next((place for place in places if place is not None), None)
 
 
 def position(name: str, text: str | None) -> int | None:

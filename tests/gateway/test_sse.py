@@ -83,6 +83,21 @@ async def test_the_last_id_of_a_browser_resumes_whatever_its_address_says(
     assert [event.data["payload"]["message"]["body"] for event in again] == list("23456")
 
 
+@pytest.mark.parametrize("name", ["lastEventId", "Last-Event-ID"])
+async def test_a_library_that_cannot_set_the_header_resumes_by_its_address(
+    running: Running, node: ScriptedNode, name: str
+) -> None:
+    await node.ready(ONE)
+    first = await node.message(ONE, received("1"))
+    await node.message(ONE, received("2"))
+
+    wanted = {"session": "user-one", "events": "message-received, message-ack", "_": "17"}
+    async with watching(running, since=first - 1, **wanted, **{name: first}) as stream:
+        again = await stream.event()
+
+    assert again.data["payload"]["message"]["body"] == "2"
+
+
 async def test_a_browser_that_is_cut_before_its_first_event_misses_nothing(
     running: Running, node: ScriptedNode
 ) -> None:

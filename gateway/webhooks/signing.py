@@ -44,7 +44,7 @@ def new_secret() -> str:
 def checked(secret: str) -> str:
     """Return a secret that somebody chose; raise BadSecret."""
     fits = SHORTEST <= len(secret) <= LONGEST and all("!" <= char <= "~" for char in secret)
-    if not fits or len(_key(secret)) == 0:
+    if not fits or not _keys(secret):
         raise BadSecret
     return secret
 
@@ -54,13 +54,16 @@ def headers(event_id: str, at: datetime, body: bytes, signed_with: Sequence[str]
 
     `webhook-signature` as in https://www.standardwebhooks.com: HMAC-SHA256 over
     `<id>.<timestamp>.<body>`. `X-Webhook-Hmac` is the HMAC-SHA512 of the body alone,
-    in hex, under the newest secret as it is written.
+    in hex, under the newest secret as it is written. A secret without `whsec_` that is
+    base64 all the same signs twice: the specification's own libraries decode it, and
+    others take it as it is written.
     """
     timestamp = str(int(at.timestamp()))
     signed = f"{event_id}.{timestamp}.".encode() + body
     signatures = [
-        "v1," + base64.b64encode(hmac.digest(_key(secret), signed, hashlib.sha256)).decode()
+        "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
         for secret in signed_with
+        for key in _keys(secret)
     ]
     return {
         "webhook-id": event_id,
@@ -71,10 +74,15 @@ def headers(event_id: str, at: datetime, body: bytes, signed_with: Sequence[str]
     }
 
 
-def _key(secret: str) -> bytes:
-    """Return the bytes that sign; none if what follows `whsec_` is not what it should be."""
-    if not secret.startswith(PREFIX):
-        return secret.encode()
+def _keys(secret: str) -> list[bytes]:
+    """Return what signs, by each way of reading a secret; none if it cannot be read."""
+    as_written = [] if secret.startswith(PREFIX) else [secret.encode()]
+    decoded = _decoded(secret)
+    return [*as_written, decoded] if decoded else as_written
+
+
+def _decoded(secret: str) -> bytes:
+    """Return the key in a secret of the specification; nothing if it is none."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error:

@@ -50,6 +50,16 @@ def test_what_is_signed_is_verified_by_a_library_that_is_not_ours(secret: str) -
         Webhook(known).verify(BODY, signed | {"webhook-id": "another"})
 
 
+def test_a_secret_without_its_mark_is_read_as_either_kind_of_library_does() -> None:
+    secret = signing.checked("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+
+    signed = signing.headers("an-event", utc_now(), BODY, [secret])
+
+    # The library takes text for base64, marked or not, and bytes as they are.
+    assert Webhook(secret).verify(BODY, signed) == json.loads(BODY)
+    assert Webhook(secret.encode()).verify(BODY, signed) == json.loads(BODY)
+
+
 @pytest.mark.parametrize("secret", UNFIT.values(), ids=UNFIT)
 def test_a_secret_that_cannot_do_is_refused(secret: str) -> None:
     with pytest.raises(signing.BadSecret, match="24 to 64 bytes"):

@@ -18,7 +18,9 @@ up anew, so that asking again tells when a queued message was sent.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import json
 import re
 import time
 
@@ -42,6 +44,9 @@ RULE = f"must be 1 to {LONGEST} printable ASCII characters"
 _KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
 PATIENCE = 2.0
 """Seconds that a send waits for the one before it under the same key."""
+
+LONGEST_JSON = 1_000_000
+"""Bytes of a body up to which it is compared by what it says."""
 
 LOOK = 0.05
 """Seconds between two looks at a request that is under way."""
@@ -70,7 +75,7 @@ class Idempotency:
         route = f"POST {scope['path']}?{scope['query_string'].decode('latin-1')}"
         secret = Secret.of(key_of(scope) or "", route, key)
         body, receive = await _read(scope, receive)
-        fingerprint = hashlib.sha256(body).hexdigest()
+        fingerprint = digest(body)
         is_send = SENDS.fullmatch(scope["path"]) is not None
         begun = await self._begin(secret, fingerprint, is_send=is_send)
         if isinstance(begun, Claim):
@@ -184,6 +189,15 @@ def _checked(keys: list[str]) -> str:
     if not _KEY.fullmatch(keys[0]):
         raise Problem(400, "bad_input", f"Idempotency-Key {RULE}.")
     return keys[0]
+
+
+def digest(body: bytes) -> str:
+    """Digest what was asked: JSON by what it says, however it is spaced and in whatever order."""
+    # More is a file, and that is sent again as it was.
+    if len(body) <= LONGEST_JSON:
+        with contextlib.suppress(ValueError, RecursionError):
+            body = json.dumps(json.loads(body), sort_keys=True).encode()
+    return hashlib.sha256(body).hexdigest()
 
 
 async def _read(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:

@@ -64,6 +64,22 @@ async def test_another_key_does_it_again(http: httpx.AsyncClient, node: Scripted
     assert len(node.commands) == 2
 
 
+async def test_the_same_key_for_the_same_body_written_otherwise_is_the_same_request(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.ready(ONE)
+    said = ONCE | {"content-type": "application/json"}
+    bodies = (json.dumps(SEND), json.dumps(dict(reversed(SEND.items())), separators=(",", ":")))
+
+    first, again = [
+        await http.post("/api/messages/send", content=body, headers=said) for body in bodies
+    ]
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json()["messageId"] == first.json()["messageId"]
+    assert sum(node.sends.values()) == 1
+
+
 @pytest.mark.parametrize("path", ["/api/sessions/create", "/api/messages/send"])
 async def test_the_same_key_for_another_body_is_a_422(
     http: httpx.AsyncClient, node: ScriptedNode, path: str
@@ -108,7 +124,7 @@ async def test_a_send_whose_gateway_died_goes_on_under_its_key(
     body = json.dumps(SEND).encode()
     secret = Secret.of(KEY, "POST /api/messages/send?", ONCE["Idempotency-Key"])
     dead = Remembered(running.app.state.parts.broker)
-    await dead.begin(secret, hashlib.sha256(body).hexdigest())
+    await dead.begin(secret, idempotency.digest(body))
 
     answers = [
         await running.http.post("/api/messages/send", content=body, headers=ONCE) for _ in "12"

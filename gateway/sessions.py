@@ -84,7 +84,7 @@ async def create(
     """
     session = caller.own(SessionId(body.user_id, body.plubot_id))
     await spend.take("sessions", session.user)
-    created = await parts.lifecycle.create(session, fresh=body.force_new)
+    created = await parts.lifecycle.create(session, fresh=bool(body.force_new))
     qr = await parts.codes.current(created.view)
     return await _created(created.view, qr, 200 if created.settled else 202)
 

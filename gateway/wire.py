@@ -87,7 +87,9 @@ class Pair(Wire):
 class CreateBody(Pair):
     """A session to create."""
 
-    force_new: StrictBool = Field(default=False, description="Drop the link and start over.")
+    force_new: StrictBool | None = Field(
+        default=None, description="Drop the link and start over; null is false."
+    )
 
 
 class PhoneBody(Wire):
@@ -113,12 +115,14 @@ class SendBody(MessageBody):
         json_schema_extra={"anyOf": [_given("sessionId"), _given("userId")]},
     )
 
-    # Clients that name the user leave this one empty rather than out.
+    # Clients that name one of the two leave the other empty rather than out.
     session_id: Annotated[
         SessionKey | None,
         BeforeValidator(given, json_schema_input_type=SessionKey | Literal[""] | None),
     ] = None
-    user_id: Id | None = None
+    user_id: Annotated[
+        Id | None, BeforeValidator(given, json_schema_input_type=Id | Literal[""] | None)
+    ] = None
 
 
 # --- out ----------------------------------------------------------------------

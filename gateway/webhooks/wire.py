@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from gateway.addresses import LONGEST_URL
 from gateway.answers import Answer
-from gateway.ids import SessionKey
+from gateway.ids import SessionKey, given
 from gateway.webhooks import signing
 from gateway.webhooks.endpoint import EVENTS, Endpoint
 from gateway.webhooks.letters import Kept
@@ -38,10 +38,23 @@ def _secret(value: object) -> str:
         raise PydanticCustomError("bad_secret", "{rule}", {"rule": str(error)}) from None
 
 
+def _all(value: object) -> object:
+    """Take the doors' way of asking for all events for a list."""
+    return ["*"] if value == "*" else value
+
+
+def _any(value: object) -> object:
+    """Take the doors' way of asking for all sessions, or nothing, for no session."""
+    return None if value == "*" else given(value)
+
+
 _Event = Annotated[
     str, BeforeValidator(_event), Field(json_schema_extra={"enum": ["*", *sorted(EVENTS)]})
 ]
 _Secret = Annotated[str, Field(json_schema_extra={"pattern": signing.PATTERN})]
+
+_Events = Annotated[list[_Event], Field(min_length=1)]
+_Chosen = Annotated[str, BeforeValidator(_secret, json_schema_input_type=_Secret)]
 
 
 class WebhookBody(Wire):
@@ -50,17 +63,23 @@ class WebhookBody(Wire):
     url: str = Field(
         min_length=1, max_length=LONGEST_URL, examples=["https://example.org/whatsapp"]
     )
-    events: list[_Event] = Field(
-        min_length=1,
+    events: Annotated[
+        _Events, BeforeValidator(_all, json_schema_input_type=_Events | Literal["*"])
+    ] = Field(
         description="Names as on the live feed, or `*`. Codes are shown there only.",
         examples=[["message-received", "session-ready"]],
     )
-    secret: Annotated[str, BeforeValidator(_secret, json_schema_input_type=_Secret)] | None = Field(
+    secret: Annotated[
+        _Chosen | None, BeforeValidator(given, json_schema_input_type=_Secret | Literal[""] | None)
+    ] = Field(
         default=None,
         description=f"Signs what is posted; {signing.RULE}. One is made where none is given; "
         "a new one signs beside the old one for a day.",
     )
-    session: SessionKey | None = Field(default=None, description="This session only.")
+    session: Annotated[
+        SessionKey | None,
+        BeforeValidator(_any, json_schema_input_type=SessionKey | Literal["*", ""] | None),
+    ] = Field(default=None, description="This session only; `*` or nothing for all.")
 
 
 # --- out ----------------------------------------------------------------------

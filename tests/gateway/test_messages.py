@@ -312,9 +312,7 @@ async def test_a_session_left_empty_is_one_not_named(
     await node.ready(ONE)
 
     sent = await http.post("/api/messages/send", json=FOR_USER | {"sessionId": ""})
-    alone = await http.post(
-        "/api/messages/send", json={"sessionId": "", "to": "491701234567", "message": "hello"}
-    )
+    alone = await http.post("/api/messages/send", json=FOR_USER | {"sessionId": "", "userId": ""})
 
     assert (sent.status_code, sent.json()["sessionId"]) == (200, "user-one")
     assert is_problem(alone, 400)["detail"].startswith("sessionId is missing")

@@ -154,7 +154,7 @@ async def test_force_new_starts_over_even_when_ready(
 
 
 async def test_initialize_is_create(http: httpx.AsyncClient, node: ScriptedNode) -> None:
-    answer = await http.post("/api/sessions/initialize", json=PAIR)
+    answer = await http.post("/api/sessions/initialize", json=PAIR | {"forceNew": None})
 
     assert answer.json()["data"]["sessionId"] == "user-one"
     assert node.commands == [(ONE, Create(bot="one"))]

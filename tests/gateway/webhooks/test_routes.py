@@ -48,6 +48,15 @@ async def test_a_secret_is_made_once_and_stays(http: httpx.AsyncClient) -> None:
     assert again.json()["data"]["createdAt"] == first.json()["data"]["createdAt"]
 
 
+async def test_all_and_nothing_are_said_as_at_the_other_doors(http: httpx.AsyncClient) -> None:
+    words = {"events": "*", "session": "*", "secret": ""}
+
+    put = await http.put("/api/webhooks/crm", json=PUT | words)
+
+    assert put.json()["data"].items() >= {"events": ["*"], "session": None}.items()
+    assert put.json()["secret"].startswith("whsec_")
+
+
 async def test_a_secret_does_not_lie_in_the_bucket_as_it_is(
     http: httpx.AsyncClient, node: ScriptedNode
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from actors.browser import protocol as b
 from actors.vault.snapshot import NoKey
 from actors.vault.vault import VaultAway
@@ -67,5 +69,8 @@ def failure_of(error: Exception) -> Failure:
             return Failure("vault_away", str(error))
         case b.PageGone():
             return Failure("page_gone", str(error))
+        case ValidationError():
+            # Its own words quote what was read: a message, a number, a name.
+            return Failure("browser_error", f"{error.error_count()} parts of an answer unreadable")
         case _:
             return Failure("browser_error", f"{type(error).__name__}: {error}"[:500])

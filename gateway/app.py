@@ -227,12 +227,14 @@ def _plain(request: Request, error: HTTPException) -> Problem:
 
 
 def _wrong_method(request: Request) -> Problem:
-    taken = {
-        method
+    routes = [
+        route
         for route in iter_route_contexts(request.app.routes)
         if route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    }
+    ]
+    # `create` might be a session's id too, but whoever names that path means the route.
+    named = [route for route in routes if route.path == request.scope["path"]]
+    taken = {method for route in named or routes for method in route.methods or ()}
     taken |= {"HEAD"} if "GET" in taken and has_head(request.scope["path"]) else set()
     detail = f"This route does not take {request.method}."
     return Problem(405, "wrong_method", detail, headers={"Allow": ", ".join(sorted(taken))})

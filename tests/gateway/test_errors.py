@@ -171,6 +171,13 @@ async def test_a_send_through_nothing_is_a_404(http: httpx.AsyncClient, node: Sc
     is_problem(await http.post(MESSAGE, json=SEND), 404)
 
 
+async def test_a_route_that_is_named_tells_its_own_methods_alone(alone: Running) -> None:
+    answer = await alone.http.request("OPTIONS", "/api/sessions/create")
+
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
 async def test_the_wrong_method_is_a_405(alone: Running) -> None:
     answer = await alone.http.put("/api/webhooks/name/dead/id", json={})
 

@@ -1,6 +1,7 @@
 """Every experiment for some seconds: a few strikes, one service for all of them.
 
-Those with several nodes or brokers are in tests/e2e/test_two_nodes.py.
+What befalls several nodes is in tests/e2e/test_two_nodes.py in short, several brokers in
+tests/contract/test_cluster.py.
 """
 
 from __future__ import annotations

@@ -40,14 +40,19 @@ class Admission:
         recorder: PoolRecorder,
         *,
         is_alive: Callable[[SessionId], bool],
+        is_leaving: Callable[[SessionId], bool],
         start: Callable[[SessionId], None],
         run: Callable[[SessionId, Create, Delivered], None],
         notice: Callable[[SessionId, live.LiveNotice], None],
     ) -> None:
-        """`start` brings up a session's actor; `run` hands it what the create asks for."""
+        """`start` brings up a session's actor; `run` hands it what the create asks for.
+
+        `is_leaving`: it was removed, and what is left of it is being deleted.
+        """
         self._parts = parts
         self._registry, self._launches, self._recorder = registry, launches, recorder
-        self._is_alive, self._start, self._run, self._notice = is_alive, start, run, notice
+        self._is_alive, self._is_leaving = is_alive, is_leaving
+        self._start, self._run, self._notice = start, run, notice
         self._log = structlog.get_logger()
 
     def take(self, delivered: Delivered) -> None:
@@ -71,6 +76,10 @@ class Admission:
             delivered.receipt.later(AGAIN)
 
     def _register_or_run(self, session: SessionId, create: Create, delivered: Delivered) -> None:
+        if self._is_leaving(session):
+            # The clean-up goes by the id: it would take along what comes under it now.
+            delivered.receipt.later(AGAIN)
+            return
         if not self._is_alive(session):
             # Its removal may be on the log and not yet heard of.
             self._registry.fold()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 import pykka
 
 from actors.mailbox import tell
 from actors.parts import Parts
-from actors.pool_messages import PoolMessage, Revive
+from actors.pool_messages import OfSession, PoolMessage, Revive, Told
 from actors.session import SessionActor
 from actors.session_messages import Halt, Message
 from events.backoff import Backoff
@@ -16,6 +18,15 @@ from events.subjects import SessionId
 
 STOP = 20.0
 """Seconds in which an actor that is told to must have ended."""
+
+
+@dataclass(slots=True)
+class _Life:
+    """One life of a session here, until the pool let go of it. `over`: what its clean-up sets."""
+
+    number: int
+    actor: pykka.ActorRef[SessionActor]
+    over: threading.Event | None = None
 
 
 class Children:
@@ -30,7 +41,8 @@ class Children:
     ) -> None:
         """`later` puts a message into the pool's mailbox after so many seconds."""
         self._parts, self._tell_pool, self._later = parts, tell_pool, later
-        self._actors: dict[SessionId, pykka.ActorRef[SessionActor]] = {}
+        self._lives: dict[SessionId, _Life] = {}
+        self._begun = 0
         self._deaths: dict[SessionId, int] = {}
         self._reviving: set[SessionId] = set()
         settings = parts.settings
@@ -39,31 +51,57 @@ class Children:
     @property
     def alive(self) -> Collection[SessionId]:
         """The sessions whose actor runs."""
-        return [session for session in self._actors if self.is_alive(session)]
+        return [session for session in self._lives if self.is_alive(session)]
 
     @property
     def dead(self) -> Collection[SessionId]:
-        """The sessions whose actor ended without a word."""
-        return [session for session in self._actors if not self.is_alive(session)]
+        """The sessions whose actor ended without a word, or fell."""
+        return [s for s in self._lives if not self.is_alive(s) and not self.is_leaving(s)]
+
+    @property
+    def leaving(self) -> Collection[SessionId]:
+        """The sessions that were removed, and whose leftovers are being cleaned up."""
+        return [session for session in self._lives if self.is_leaving(session)]
 
     def is_alive(self, session: SessionId) -> bool:
         """Whether its actor runs."""
-        held = self._actors.get(session)
-        return held is not None and held.is_alive()
+        life = self._lives.get(session)
+        return life is not None and life.actor.is_alive()
+
+    def is_leaving(self, session: SessionId) -> bool:
+        """Whether it was removed, and its leftovers are not cleaned up yet."""
+        life = self._lives.get(session)
+        return life is not None and life.over is not None
+
+    def is_news(self, told: Told) -> bool:
+        """Whether an actor that tells something is the one this node has of its session."""
+        life = self._lives.get(told.session)
+        return life is not None and life.number == told.life
 
     def start(self, session: SessionId) -> None:
         """Begin its actor, which reads the log for itself."""
-        self._actors[session] = SessionActor.start(session, self._parts, self._tell_pool)
+        self._begun += 1
+        number = self._begun
+
+        def tell_pool(word: OfSession) -> None:
+            self._tell_pool(Told(session, number, word))
+
+        actor = SessionActor.start(session, self._parts, tell_pool)
+        self._lives[session] = _Life(number, actor)
 
     def tell(self, session: SessionId, message: Message) -> None:
         """Put a message into its mailbox; nothing happens if it has no actor here."""
-        held = self._actors.get(session)
-        if held is not None:
-            tell(held, message)
+        life = self._lives.get(session)
+        if life is not None:
+            tell(life.actor, message)
+
+    def leave(self, session: SessionId, over: threading.Event) -> None:
+        """Note that a session was removed: nothing of that id begins here before `over`."""
+        self._lives[session].over = over
 
     def drop(self, session: SessionId) -> None:
         """Forget its actor, which ended or is about to."""
-        self._actors.pop(session, None)
+        self._lives.pop(session, None)
 
     def revive_later(self, session: SessionId) -> None:
         """Ask for a new life after a pause that grows with every death."""
@@ -82,8 +120,12 @@ class Children:
 
     def halt(self) -> None:
         """Stop all of them in parallel and wait for all."""
-        running = [held for held in self._actors.values() if held.is_alive()]
-        for held in running:
-            tell(held, Halt())
-        for held in running:
-            held.actor_stopped.wait(STOP)
+        running = [life.actor for life in self._lives.values() if life.actor.is_alive()]
+        for actor in running:
+            tell(actor, Halt())
+        for actor in running:
+            actor.actor_stopped.wait(STOP)
+        for life in self._lives.values():
+            # Credentials of a session that was removed must not outlive the node.
+            if life.over is not None:
+                life.over.wait(STOP)

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-from actors.pool_messages import Forgotten
+import asyncio
+import threading
+
+from actors.pool_messages import Forgotten, Leaving
 from actors.session_parts import SessionParts
+from events.connection import AWAY
+from events.media import MediaAway
+
+AGAIN = 1.0
+"""Seconds until a clean-up is tried again that found no broker."""
 
 
 def clear(own: SessionParts) -> None:
-    """Delete all of it in the background, and tell the pool when nothing is left to wait for."""
+    """Delete all of it in the background, and tell the pool when nothing is left to wait for.
+
+    The pool hears of it at once as well: what is deleted goes by the session's id, which
+    somebody may ask for again meanwhile.
+    """
+    over = threading.Event()
+    own.tell_pool(Leaving(own.identity, over))
 
     async def clean_up() -> None:
         await own.life.over()
-        await own.node.wire.forget(own.identity)
-        await own.node.media.forget(own.identity)
+        while True:
+            try:
+                await own.node.wire.forget(own.identity)
+                await own.node.media.forget(own.identity)
+            except (MediaAway, *AWAY) as error:
+                own.log.info("session.leftovers_wait", error=type(error).__name__)
+                await asyncio.sleep(AGAIN)
+            else:
+                return
+
+    def ended() -> None:
+        over.set()
+        own.tell_pool(Forgotten(own.identity))
 
     def failed(error: Exception) -> None:
         own.log.error("session.leftovers", error=type(error).__name__)
-        own.tell_pool(Forgotten(own.identity))
+        ended()
 
-    own.node.loop.run(
-        clean_up(), then=lambda _: own.tell_pool(Forgotten(own.identity)), failed=failed
-    )
+    own.node.loop.run(clean_up(), then=lambda _: ended(), failed=failed)

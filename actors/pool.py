@@ -32,14 +32,18 @@ from actors.pool_messages import (
     Halted,
     HaltNow,
     Heard,
+    Leaving,
     Lost,
+    OfSession,
     Outdated,
     PoolMessage,
     Revive,
     SlotDone,
     Sweep,
     Swept,
+    Told,
     WantSlot,
+    Yielded,
 )
 from actors.pool_recorder import PoolRecorder
 from actors.registry import Registry
@@ -94,6 +98,7 @@ class PoolActor(pykka.ThreadingActor):
             self._launches,
             self._recorder,
             is_alive=self._children.is_alive,
+            is_leaving=self._children.is_leaving,
             start=self._start,
             run=self._run,
             notice=self._notice,
@@ -128,30 +133,14 @@ class PoolActor(pykka.ThreadingActor):
                 self._boot()
             case CreateCame(delivered):
                 self._admission.take(delivered)
-            case WantSlot(session):
-                self._launches.want(session)
-            case SlotDone(session, started, reason):
-                self._launches.ended(session, started, reason)
-                self._launches.give_back(session)
-            case Outdated():
-                self._launches.outdated()
+            case Told():
+                if self._children.is_news(message):
+                    self._hear_session(message.word)
             case Grant():
                 self._launches.grant()
-            case Died(session):
-                self._launches.give_back(session)
-                self._revive_later(session)
             case Revive(session):
                 self._children.revived(session)
-                if session in self._registry.sessions:
-                    self._start(session)
-            case Lost(session):
-                self._let_go(session, hand_over=False)
-            case Halted(session):
-                self._let_go(session, hand_over=True)
-            case Forgotten(session):
-                self._let_go(session, hand_over=False)
-                self._children.forget(session)
-                self._fold()
+                self._start_or_drop(session)
             case Sweep():
                 self._sweep()
             case Swept(waiting):
@@ -168,6 +157,31 @@ class PoolActor(pykka.ThreadingActor):
                 self._halt()
             case HaltNow():
                 self._halt_now()
+
+    def _hear_session(self, word: OfSession) -> None:
+        match word:
+            case WantSlot(session):
+                self._launches.want(session)
+            case SlotDone(session, started, reason):
+                self._launches.ended(session, started, reason)
+                self._launches.give_back(session)
+            case Outdated():
+                self._launches.outdated()
+            case Died(session):
+                self._fell(session)
+            case Lost(session):
+                self._let_go(session, hand_over=False)
+            case Yielded(session):
+                self._yielded(session)
+            case Halted(session):
+                self._let_go(session, hand_over=True)
+            case Leaving(session, over):
+                self._launches.give_back(session)
+                self._children.leave(session, over)
+            case Forgotten(session):
+                self._let_go(session, hand_over=False)
+                self._children.forget(session)
+                self._fold()
 
     # --- a life -----------------------------------------------------------------
 
@@ -225,7 +239,8 @@ class PoolActor(pykka.ThreadingActor):
 
     def _start(self, session: SessionId) -> None:
         """Bring a session up, once this node has its lease."""
-        if self._children.is_alive(session) or self._ending:
+        here = self._children.is_alive(session) or self._children.is_leaving(session)
+        if here or self._ending or self._tenure.leaving:
             return
         if self._tenure.holds(session):
             self._children.start(session)
@@ -236,9 +251,20 @@ class PoolActor(pykka.ThreadingActor):
         command = e.Reset(fresh=True) if create.fresh else e.Start()
         self._children.tell(session, to_session.Told(command, delivered))
 
-    def _revive_later(self, session: SessionId) -> None:
-        if session in self._registry.sessions:
+    def _fell(self, session: SessionId) -> None:
+        """Have a session come back whose actor failed: here after a pause, or elsewhere."""
+        self._launches.give_back(session)
+        if self._tenure.leaving:
+            self._let_go(session, hand_over=True)
+        elif self._tenure.holds(session) and session in self._registry.sessions:
             self._children.revive_later(session)
+        else:
+            self._let_go(session, hand_over=False)
+
+    def _start_or_drop(self, session: SessionId) -> None:
+        if session not in self._registry.sessions:
+            self._children.drop(session)
+        self._start(session)
 
     def _fold(self) -> None:
         try:
@@ -269,10 +295,8 @@ class PoolActor(pykka.ThreadingActor):
         match news:
             case leases.Lost(session):
                 # The browser goes first, then the actor; nothing is written.
-                self._children.tell(session, to_session.Yield())
-                self._children.drop(session)
                 self._tenure.lost(session)
-                self._launches.give_back(session)
+                self._children.tell(session, to_session.Yield())
             case leases.Lapsed(session):
                 self._children.tell(session, to_session.Doubted())
             case leases.AccountLost(session):
@@ -283,6 +307,15 @@ class PoolActor(pykka.ThreadingActor):
                 else:
                     self._fold()
                     self._tenure.look()
+
+    def _yielded(self, session: SessionId) -> None:
+        self._launches.give_back(session)
+        self._children.drop(session)
+        if self._drain is not None:
+            self._drain.gone(session)
+        elif self._tenure.holds(session):
+            # The lease came back before the browser had gone.
+            self._start(session)
 
     def _let_go(self, session: SessionId, *, hand_over: bool) -> None:
         self._launches.give_back(session)
@@ -307,8 +340,11 @@ class PoolActor(pykka.ThreadingActor):
             if not self._drain.left:
                 self._drained()
             return
+        for session in self._children.dead:
+            # It begins once more, only to be handed over as the others are, with its profile.
+            self._children.start(session)
         self._drain = Drain(
-            self._children.alive,
+            [*self._children.alive, *self._children.leaving],
             self._recorder,
             at_once=self._parts.settings.start_concurrency,
             stop=lambda session: self._children.tell(session, to_session.Halt()),
@@ -331,8 +367,7 @@ class PoolActor(pykka.ThreadingActor):
     def _sweep(self) -> None:
         for session in self._children.dead:
             self._log.warning("pool.found_dead", session=str(session))
-            self._launches.give_back(session)
-            self._revive_later(session)
+            self._fell(session)
         self._tenure.say()
         self._tenure.look()
         self._parts.loop.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,6 +65,21 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Yielded:
+    """A session gave way to another node: its browser has ended."""
+
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A session was removed. What is left of it goes; `over` is set when nothing is."""
+
+    session: SessionId
+    over: threading.Event
+
+
+@dataclass(frozen=True, slots=True)
 class Forgotten:
     """A session was removed and its leftovers are cleaned up."""
 
@@ -120,21 +136,28 @@ class HaltNow:
     """There is no more time to hand sessions over: stop them all, in parallel."""
 
 
+OfSession = WantSlot | SlotDone | Outdated | Died | Lost | Yielded | Leaving | Forgotten | Halted
+"""What a session's actor tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Word of a session's actor, with the life it had: that of an earlier one is old news."""
+
+    session: SessionId
+    life: int
+    word: OfSession
+
+
 PoolMessage = (
     Boot
     | CreateCame
-    | WantSlot
-    | SlotDone
-    | Outdated
+    | Told
     | Grant
-    | Died
-    | Lost
-    | Forgotten
     | Revive
     | Sweep
     | Swept
     | Heard
-    | Halted
     | Looked
     | Leased
     | DrainAsked

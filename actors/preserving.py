@@ -13,9 +13,10 @@ from actors.session_messages import BroughtBack, Preserved
 from actors.session_parts import SessionParts
 from actors.vault import archive
 from actors.vault.damage import damage
+from actors.vault.snapshot import NoKey
 from actors.vault.vault import Restored, Saved, Vault, VaultAway
 from events import session_events as e
-from events.session import State
+from events.session import WITH_BROWSER, State
 from events.session_events import SessionEvent
 from events.session_rules import Failure
 
@@ -40,8 +41,14 @@ class Preserver:
         self._turn = asyncio.Lock()
         self._asked = False
         self._lost = False
+        self._touched = False
 
     # --- into the vault ---------------------------------------------------------
+
+    def found(self, before: State) -> None:
+        """Take up a session that an earlier life left in this state."""
+        # Where it ended in order, its last snapshot was taken.
+        self._touched = before in WITH_BROWSER | {S.BACKING_OFF, S.SUSPENDED}
 
     def begin(self) -> None:
         """Take up a session that is ready: its link holds, and is worth a snapshot soon."""
@@ -83,11 +90,13 @@ class Preserver:
     def take_last(self) -> None:
         """Save and record while the mailbox is read no more; the browser has ended. Blocks."""
         own, vault = self._own, self._vault
-        if vault is None or not own.state.linked:
+        if vault is None or not own.state.linked or own.state.state is S.STOPPED:
             return
+        if not self._touched or not self._profile.exists():
+            return  # No browser was on it since the last one.
         try:
             saved = own.node.loop.wait(self._save(vault, self._profile), LAST)
-        except (VaultAway, archive.TooLarge, OSError, LoopStopped) as error:
+        except (VaultAway, NoKey, archive.TooLarge, OSError, LoopStopped) as error:
             own.log.warning("session.not_preserved", error=f"{type(error).__name__}: {error}")
         else:
             own.recorder.session(_saved(own, saved), None)
@@ -110,7 +119,7 @@ class Preserver:
         """
         own, vault = self._own, self._vault
         linked, newest, lost = own.state.linked, own.state.generation, self._lost
-        self._lost = False
+        self._lost, self._touched = False, True
 
         async def bring_back() -> None:
             if not linked:

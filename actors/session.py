@@ -9,6 +9,7 @@ browser is old news.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +25,13 @@ from actors.codes import Codes
 from actors.deadlines import arm
 from actors.inbox import Asked, Inbox
 from actors.keeping import Keeper
+from actors.loop import LoopStopped
 from actors.mailbox import contained, depth, tell
 from actors.operations import Operations, OperationsEvent
 from actors.orders import Orders
 from actors.overdue import OverdueSends
 from actors.parts import Parts
-from actors.pool_messages import PoolMessage
+from actors.pool_messages import OfSession
 from actors.preserving import TIMER as SNAPSHOT
 from actors.preserving import Preserver
 from actors.probe import Probe
@@ -88,7 +90,7 @@ class SessionActor(pykka.ThreadingActor):
     """Owns one session."""
 
     def __init__(
-        self, identity: SessionId, parts: Parts, pool: Callable[[PoolMessage], None]
+        self, identity: SessionId, parts: Parts, pool: Callable[[OfSession], None]
     ) -> None:
         super().__init__()
         self.identity = identity
@@ -154,12 +156,14 @@ class SessionActor(pykka.ThreadingActor):
             # Another owner exists. Retrying would only fight it.
             self._log.warning("session.lost_to_another_owner")
             self._abandon()
+            self._wait_for_browser()
             self._pool(to_pool.Lost(self.identity))
             self._end()
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         self._log.error("session.died", error=exception_type.__name__)
         self._abandon()
+        self._wait_for_browser()
         self._pool(to_pool.Died(self.identity))
 
     def _receive(self, message: Message) -> None:
@@ -202,6 +206,8 @@ class SessionActor(pykka.ThreadingActor):
             case Yield():
                 self._log.warning("session.lease_lost")
                 self._abandon()
+                self._wait_for_browser()
+                self._pool(to_pool.Yielded(self.identity))
                 self._end()
             case Doubted():
                 self._recorder.verify()
@@ -234,6 +240,7 @@ class SessionActor(pykka.ThreadingActor):
             self._pool(to_pool.Forgotten(self.identity))
             self._end()
             return
+        self._preserver.found(self._recorder.state_before)
         self._inbox = self._parts.loop.wait(
             self._parts.wire.open_inbox(
                 self.identity,
@@ -256,9 +263,8 @@ class SessionActor(pykka.ThreadingActor):
         if ran:
             self._record((e.Queued(reason="node_stopping"),), None)
         self._abandon()
-        self._parts.loop.wait(self._life.over())
-        if ran:
-            self._preserver.take_last()
+        self._wait_for_browser()
+        self._preserver.take_last()
         self._pool(to_pool.Halted(self.identity))
         self._end()
 
@@ -274,6 +280,11 @@ class SessionActor(pykka.ThreadingActor):
         self._timers.silence_all()
         self._close_browser()
         self._slot.give_back()
+
+    def _wait_for_browser(self) -> None:
+        """Block until it has ended, by force if need be: the next life gets the same profile."""
+        with suppress(LoopStopped):
+            self._parts.loop.wait(self._life.over())
 
     def _note(self, fact: Fact, cause: str | None = None) -> None:
         now = self._parts.clock.now()

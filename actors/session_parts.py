@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from actors.browser_life import BrowserLife
 from actors.parts import Parts
-from actors.pool_messages import PoolMessage
+from actors.pool_messages import OfSession
 from actors.recorder import Recorder
 from actors.session_messages import Message
 from actors.timers import Timers
@@ -29,7 +29,7 @@ class SessionParts:
     life: BrowserLife
     timers: Timers
     tell_me: Callable[[Message], None]
-    tell_pool: Callable[[PoolMessage], None]
+    tell_pool: Callable[[OfSession], None]
     log: FilteringBoundLogger
 
     @classmethod
@@ -39,7 +39,7 @@ class SessionParts:
         node: Parts,
         *,
         tell_me: Callable[[Message], None],
-        tell_pool: Callable[[PoolMessage], None],
+        tell_pool: Callable[[OfSession], None],
     ) -> SessionParts:
         """Make those of one session; nothing is read or started yet."""
         settings = node.settings

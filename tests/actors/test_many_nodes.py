@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from actors.session import SessionActor
+from actors.session_messages import Message
 from events.subjects import SessionId
 from tests.actors.world import NUMBER, World, a_world
+from tests.fakes.browser import FakeBrowser
 
 ANN, BOB = SessionId("ann", "bot"), SessionId("bob", "bot")
 TTL = 15
@@ -99,6 +105,43 @@ def test_a_lease_that_lapsed_while_another_had_the_session_ends_it_here(
     one.leases.away = False
 
     one.until(lambda: one.advance(1) or not browser.running)
+    one.until(lambda: one.advance(1) or ready_on(one, ANN))
+
+
+def test_a_lease_that_comes_back_waits_for_the_browser_that_goes(
+    one: World, two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.linked(ANN)
+    saved(one, ANN)
+    first, close = one.browser(ANN), FakeBrowser.close
+    closing, go = threading.Event(), threading.Event()
+
+    async def slowly(self: FakeBrowser) -> bool:
+        if self is first:
+            closing.set()
+            while not go.is_set():
+                await asyncio.sleep(0.002)
+        return await close(self)
+
+    monkeypatch.setattr(FakeBrowser, "close", slowly)
+    one.leases.away = True
+    two.until(lambda: two.advance(1) or ready_on(two, ANN))
+    one.leases.away = False
+    one.until(lambda: one.clock.advance(1) or time.sleep(0.002) or closing.is_set())
+
+    two.die()
+
+    def taken() -> bool:
+        one.clock.advance(1)
+        time.sleep(0.002)
+        return one.board.entries["session.ann-bot"].holder is one.leases
+
+    one.until(taken)
+    assert one.pool is not None
+    one.pool.ask(None)
+    assert [b for b in one.launcher.browsers if b.owner == "ann-bot"] == [first]
+    go.set()
+
     one.until(lambda: one.advance(1) or ready_on(one, ANN))
 
 
@@ -215,6 +258,30 @@ def test_a_drain_hands_everything_over_and_the_node_takes_nothing_more(
     two.create(SessionId("cid", "bot"))
     two.wait_for(SessionId("cid", "bot"), "pairing")
     assert two.envelopes(SessionId("cid", "bot"), "claimed")[0].node == "n2"
+
+
+def test_a_drain_hands_over_what_fell_and_has_not_come_back(
+    one: World, two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, session in enumerate((ANN, BOB)):
+        one.linked(session, f"1555000{number:04}")
+    receive = SessionActor._receive
+    struck: list[object] = []
+
+    def strike_once(self: SessionActor, message: Message) -> None:
+        if self.identity == ANN and not struck:
+            struck.append(message)
+            raise RuntimeError("a bug")
+        receive(self, message)
+
+    monkeypatch.setattr(SessionActor, "_receive", strike_once)
+    one.browser(ANN).drop()
+    one.until(lambda: not one.browser(ANN).running)
+
+    drain(one)
+
+    two.until(lambda: two.advance(1) or (ready_on(two, ANN) and ready_on(two, BOB)))
+    assert one.pool_data("node_draining")["left"] == 0
 
 
 def test_a_drain_is_refused_where_nobody_could_take_the_sessions(one: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,34 @@ def test_a_removed_session_makes_room(tmp_path: Path) -> None:
         world.create(second)
 
         world.wait_for(second, "pairing")
+
+
+def test_a_session_made_again_at_once_is_not_taken_along_by_the_clean_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_world(tmp_path) as world:
+        world.create(ANN)
+        world.wait_for(ANN, "pairing")
+        forget, begun, go = world.wire.forget, threading.Event(), threading.Event()
+
+        async def slowly(session: SessionId) -> None:
+            begun.set()
+            while not go.is_set():
+                await asyncio.sleep(0.002)
+            await forget(session)
+
+        monkeypatch.setattr(world.wire, "forget", slowly)
+        world.wire.command(ANN, e.Delete())
+        assert begun.wait(10)
+
+        again = world.create(ANN)
+        world.until(lambda: any(s.envelope is again for s in world.wire.settled))
+        assert len(world.envelopes(ANN, "registered")) == 1
+        go.set()
+
+        world.wait_for(ANN, "pairing", 2)
+        assert answers(world, ANN)
+        assert world.wire.forgotten == [ANN]
 
 
 def test_two_pairs_that_join_to_one_id_do_not_reach_each_other(tmp_path: Path) -> None:

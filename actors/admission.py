@@ -84,6 +84,10 @@ class Admission:
             # Its removal may be on the log and not yet heard of.
             self._registry.fold()
         while True:
+            if self._registry.made_by(session, delivered.envelope.id):
+                self._start(session)
+                delivered.receipt.done()
+                return
             if session in self._registry.sessions:
                 self._pass_on(session, create, delivered)
                 return

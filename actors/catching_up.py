@@ -12,9 +12,6 @@ from actors.session_parts import SessionParts
 OVERLAP = timedelta(minutes=30)
 """How far behind the newest received message a catch-up begins: chats arrive out of step."""
 
-CATCH_UP = 20_000
-"""Most messages one catch-up reads."""
-
 
 class CatchUp:
     """Reads one session's page. What it finds comes back as a message."""
@@ -35,7 +32,7 @@ class CatchUp:
             kept = timedelta(days=own.node.settings.message_days)
             since = max(since, own.node.clock.now() - kept)
         own.node.loop.run(
-            browser.messages_since(since, CATCH_UP),
+            browser.messages_since(since),
             then=lambda messages: own.tell_me(CaughtUp(life, messages)),
             failed=lambda error: own.tell_me(CaughtUp(life, error)),
         )

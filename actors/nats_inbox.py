@@ -68,10 +68,12 @@ class WorkQueue:
         js: JetStreamContext,
         consumer: str,
         pull: JetStreamContext.PullSubscription,
-        remake: Callable[[], Awaitable[None]] | None,
+        make: Callable[[], Awaitable[None]],
+        remake: Callable[[], Awaitable[None]],
     ) -> None:
+        """`make` makes the consumer where there is none; `remake` makes it anew in any case."""
         self.js, self.consumer = js, consumer
-        self._pull, self._remake = pull, remake
+        self._pull, self._make, self._remake = pull, make, remake
         self._elected = asyncio.Event()
 
     def pull_again(self) -> None:
@@ -81,8 +83,16 @@ class WorkQueue:
     async def make_anew(self) -> None:
         """Forget what was delivered to a connection that is gone."""
         # It would come again when its ack is overdue, and what follows would overtake it.
-        if self._remake is not None:
-            await self._remake()
+        await self._remake()
+
+    async def make(self) -> None:
+        """Make sure that there is a consumer to pull from: somebody may have deleted it."""
+        await self._make()
+
+    async def close(self) -> None:
+        """Pull nothing any more: a pull that waits at the broker ends with its subscription."""
+        with contextlib.suppress(*AWAY, nats_errors.Error, ValueError):
+            await self._pull.unsubscribe()
 
     async def next(self, outage: asyncio.Future[None]) -> Msg | None:
         """Wait for a command; None if there is none yet, or if the connection was lost."""
@@ -135,9 +145,9 @@ class NatsInbox:
     def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        for subscription in self._subscriptions:
-            unsubscribing = self._loop.create_task(_unsubscribe(subscription))
-            self._tasks.append(unsubscribing)
+        ends = [_unsubscribe(subscription) for subscription in self._subscriptions]
+        ends += [queue.close() for queue in self._queues]
+        self._tasks += [self._loop.create_task(end) for end in ends]
 
     def renew(self) -> None:
         """Pull anew: a broker that was away knows nothing of pulls that waited. On the loop."""
@@ -154,13 +164,25 @@ class NatsInbox:
         """Keep a subscription for as long as the inbox is open."""
         self._subscriptions.append(subscription)
 
-    def feed(self, queue: WorkQueue, to: Callable[[Delivered], None], gated: bool) -> None:
-        """Pull and hand over until closed."""
-        self._queues.append(queue)
-        self._tasks.append(self._loop.create_task(self._feed(queue, to, gated)))
+    def feed(
+        self,
+        queue: WorkQueue,
+        to: Callable[[Delivered], None],
+        *,
+        gated: bool,
+        in_order: bool = False,
+    ) -> None:
+        """Pull and hand over until closed.
 
-    async def _feed(self, queue: WorkQueue, to: Callable[[Delivered], None], gated: bool) -> None:
-        outage = self._outage
+        `gated`: only while the gate is open. `in_order`: what is to come later is waited for.
+        """
+        self._queues.append(queue)
+        self._tasks.append(self._loop.create_task(self._feed(queue, to, gated, in_order)))
+
+    async def _feed(
+        self, queue: WorkQueue, to: Callable[[Delivered], None], gated: bool, in_order: bool
+    ) -> None:
+        outage, failures = self._outage, 0
         while True:
             if gated:
                 await self._open.wait()
@@ -169,21 +191,25 @@ class NatsInbox:
                     renewed = self._outage
                     await queue.make_anew()
                     outage = renewed
+                elif failures > 1:
+                    await queue.make()
                 message = await queue.next(outage)
             except AWAY as error:
                 log.debug("inbox.away", error=type(error).__name__)
+                failures += 1
                 await asyncio.sleep(1)
                 continue
+            failures = 0
             if message is None:
                 continue
             try:
-                await self._see_through(queue.js, message, to, gated)
+                await self._see_through(queue.js, message, to, in_order)
             except AWAY as error:
                 # Not acked, so it comes again; its outcome is on the log and is found there.
                 log.info("inbox.ack_lost", error=type(error).__name__)
 
     async def _see_through(
-        self, js: JetStreamContext, message: Msg, to: Callable[[Delivered], None], gated: bool
+        self, js: JetStreamContext, message: Msg, to: Callable[[Delivered], None], in_order: bool
     ) -> None:
         """Hand one command over until it is settled; nothing overtakes it."""
         try:
@@ -192,7 +218,7 @@ class NatsInbox:
             await _bury(js, message, str(error))
             return
         try:
-            await self._settle(js, envelope, message, to, gated)
+            await self._settle(js, envelope, message, to, in_order)
         except asyncio.CancelledError:
             # Closed with a command in hand: whoever owns the session now gets it at once.
             with contextlib.suppress(*AWAY):
@@ -205,7 +231,7 @@ class NatsInbox:
         envelope: Envelope,
         message: Msg,
         to: Callable[[Delivered], None],
-        gated: bool,
+        in_order: bool,
     ) -> None:
         while True:
             word, delay = await self._hand_over(envelope, message, to)
@@ -215,9 +241,9 @@ class NatsInbox:
             if word != "later":
                 await _bury(js, message, word.removeprefix("dead:"))
                 return
-            if not gated or not self._open.is_set():
+            if not in_order or not self._open.is_set():
                 # What is given back comes first when the gate opens again.
-                await message.nak(delay=None if gated else delay)
+                await message.nak(delay=None if in_order else delay)
                 return
             # Kept, not given back with a delay: the next send would overtake it.
             while delay > 0:
@@ -253,10 +279,12 @@ class NatsInbox:
 
 
 async def _bury(js: JetStreamContext, message: Msg, reason: str) -> None:
+    # Under one id however often it is delivered: its place in the queue.
+    place = message.metadata.sequence.stream
     await js.publish(
         subjects.dead_command(message.subject),
         message.data,
-        headers={"Wa-Reason": reason[:200]},
+        headers={"Wa-Reason": reason[:200], "Nats-Msg-Id": f"buried-{place}"},
     )
     await message.term()
 

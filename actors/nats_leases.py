@@ -92,6 +92,7 @@ class NatsLeases:
         self._words: dict[str, tuple[NodeWord, float]] = {}
         self._news: Callable[[News], None] = lambda _: None
         self._renewing: asyncio.Task[None] | None = None
+        self._listens = False
 
     # --- the service ------------------------------------------------------------
 
@@ -99,8 +100,10 @@ class NatsLeases:
         """See Leases.open."""
         self._news = news
         try:
-            await self._client.subscribe(f"{NODES}*", cb=self._heard)
-            await self._client.subscribe(subjects.RELEASED, cb=self._freed)
+            if not self._listens:
+                await self._client.subscribe(f"{NODES}*", cb=self._heard)
+                await self._client.subscribe(subjects.RELEASED, cb=self._freed)
+                self._listens = True
             for subject in await self._subjects(f"{NODES}*"):
                 found = await self._read(subject)
                 if found is not None:

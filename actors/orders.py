@@ -53,6 +53,10 @@ class Orders:
             # Nothing of it is left. Whoever takes it next finds out what it means now.
             delivered.receipt.later(RETRY)
             return
+        if own.recorder.was_queued_by(delivered.envelope.id):
+            # Its ack was lost. Done again, it would undo what was done with the session since.
+            self._settle(delivered)
+            return
         browser, ready = own.life.browser, own.state.state is S.READY
         if browser is not None and ready and _unlinks(command):
             self._unlink(browser, command, delivered)

@@ -6,7 +6,7 @@ everything since the watermark; what is news is recorded, what is known is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from actors.browser.protocol import AckSeen, MessageSeen
 from actors.recorder import Recorder
@@ -70,11 +70,14 @@ class Receiver:
         else:
             self._receipt(acked)
 
-    def catch_up(self, messages: list[MessageSeen]) -> None:
-        """Record what is missing, oldest first, then what came meanwhile."""
-        held, self._held = self._held or [], None
+    def catch_up(self, messages: Sequence[MessageSeen]) -> None:
+        """Record what is missing, oldest first."""
         for message in messages:
             self._record(message)
+
+    def caught_up(self) -> None:
+        """Record what came meanwhile, and what comes from now on as it comes."""
+        held, self._held = self._held or [], None
         for later in held:
             if isinstance(later, MessageSeen):
                 self._record(later)

@@ -18,7 +18,7 @@ from events.envelope import new_id
 from events.log import Conflict, Guard, Log, Stored
 from events.message import MessageEvent, Outbox, Received
 from events.session import Session, State
-from events.session_events import Claimed, Registered, SessionEvent, Totals
+from events.session_events import Claimed, Queued, Registered, SessionEvent, Totals
 from events.session_facts import Claiming
 from events.session_rules import Policy, decide
 from events.settings import Settings
@@ -58,11 +58,19 @@ class Recorder:
         self._log, self._loop, self._clock = log, loop, clock
         self._settings, self._policy = settings, policy
         self._tail = 0
+        self._queued_by: set[str | None] = set()
         self._counted = Totals()
         self._first = self._message_position = 1
         self._known_since = self._forget_at = clock.now()
 
     # --- reading ----------------------------------------------------------------
+
+    def was_queued_by(self, command: str) -> bool:
+        """Whether a command had the session started anew in this life of its owner.
+
+        What an earlier life did not see through is done again.
+        """
+        return command in self._queued_by
 
     @property
     def from_elsewhere(self) -> bool:
@@ -214,6 +222,8 @@ class Recorder:
         subject = subjects.session_event(self.identity, event.kind)
         self._tail = self._loop.wait(self._log.append(subject, envelope, self._guard))
         self.state = after
+        if isinstance(event, Queued):
+            self._queued_by.add(cause)
         self.rejected = after.rejected
         self.last_event = envelope.id
 

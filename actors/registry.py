@@ -45,10 +45,15 @@ class Registry:
         async def read() -> None:
             async for stored in self._parts.log.read(FAMILIES, before + 1):
                 parts = stored.subject.split(".")
-                self._roster.apply(SessionId(parts[3], parts[4]), parts[5], stored.position)
+                session, cause = SessionId(parts[3], parts[4]), stored.envelope.causationid
+                self._roster.apply(session, parts[5], stored.position, cause)
 
         self._parts.loop.wait(read())
         return self._roster.read_to != before
+
+    def made_by(self, session: SessionId, create: str) -> bool:
+        """Whether this very create registered it: what is delivered twice is carried out once."""
+        return self._roster.creates.get(session) == create
 
     def refusal(self, session: SessionId) -> CreateRefused | None:
         """Why a new session cannot be registered now, or None."""
@@ -73,7 +78,7 @@ class Registry:
         subject = subjects.session_event(session, event.kind)
         guard = Guard(subjects.ALL_REGISTERED, self._roster.tail)
         position = self._parts.loop.wait(self._parts.log.append(subject, envelope, guard))
-        self._roster.apply(session, event.kind, position)
+        self._roster.apply(session, event.kind, position, cause)
         self._log.info("pool.registered", session=str(session))
 
     async def _left(self, session: SessionId) -> Session:

@@ -16,19 +16,21 @@ class Roster:
     max_sessions: int
     max_per_user: int
     sessions: dict[SessionId, int] = field(default_factory=dict[SessionId, int])
+    creates: dict[SessionId, str] = field(default_factory=dict[SessionId, str])
     joined: dict[str, SessionId] = field(default_factory=dict[str, SessionId])
     tail: int = 0
     read_to: int = 0
 
-    def apply(self, session: SessionId, kind: str, position: int) -> None:
-        """Fold a `registered` or a `removed`."""
+    def apply(self, session: SessionId, kind: str, position: int, cause: str | None = None) -> None:
+        """Fold a `registered`, which a create caused, or a `removed`."""
         self.read_to = max(self.read_to, position)
         if kind == "registered":
             self.tail = max(self.tail, position)
             self.sessions[session] = position
+            self.creates[session] = cause or ""
             self.joined[session.joined] = session
         elif self.sessions.get(session, position) < position:
-            del self.sessions[session]
+            del self.sessions[session], self.creates[session]
             del self.joined[session.joined]
 
     def refusal(self, session: SessionId) -> CreateRefused | None:

@@ -50,6 +50,8 @@ class Tried:
     delivered: Delivered
     call: Try
     outcome: MessageSeen | BrowserError | None
+    again: float = RETRY
+    """Seconds until it is tried again, where its outcome is unknown."""
 
 
 def new_wa_id() -> str:
@@ -150,7 +152,7 @@ class Sender:
             case PageTimeout() | BrowserError() as error:
                 # Unknown is an outcome of its own. The next delivery looks it up.
                 log.info("send.unknown", reason=type(error).__name__)
-                receipt.later(RETRY)
+                receipt.later(tried.again)
 
     def _is_over(self, send: Send) -> bool:
         return self._clock.now() >= send.deadline + GRACE

@@ -85,6 +85,9 @@ from events.subjects import SessionId
 
 S = State
 
+AT_ONCE = 500
+"""Messages of a catch-up that are recorded before the mailbox has its turn."""
+
 
 class SessionActor(pykka.ThreadingActor):
     """Owns one session."""
@@ -177,8 +180,7 @@ class SessionActor(pykka.ThreadingActor):
             case Brought(delivered):
                 self._sender.deliver(delivered)
             case Tried():
-                self._tries.ended(message)
-                self._sender.tried(message)
+                self._sender.tried(self._tries.ended(message))
                 self._receiver.replay()
             case SlotFree():
                 self._slot.take()
@@ -363,6 +365,7 @@ class SessionActor(pykka.ThreadingActor):
     def _launch(self) -> None:
         self._receiver.begin_anew()
         self._operations.renew()
+        self._tries.renew()
         self._upkeep.renew()
         self._life.launch(
             self._preserver.before_launch(),
@@ -396,7 +399,12 @@ class SessionActor(pykka.ThreadingActor):
             # Going on without would lose what came meanwhile in silence.
             self._witness.answered(messages)
             return
-        self._receiver.catch_up(messages)
+        # Some at a time: whoever asks something of the session meanwhile gets an answer.
+        self._receiver.catch_up(messages[:AT_ONCE])
+        if len(messages) > AT_ONCE:
+            self._tell_me(CaughtUp(self._life.number, messages[AT_ONCE:]))
+            return
+        self._receiver.caught_up()
         if self._inbox is not None and self._recorder.state.state is S.READY:
             self._inbox.gate(True)
 

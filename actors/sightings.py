@@ -43,7 +43,9 @@ def fact_of(status: b.PageStatus, session: Session) -> Fact | None:
     if word in AWAY:
         return Dropped(word)
     if not status.authenticated:
-        return None
+        # An error page, or one that was loaded anew and is not there yet.
+        blank = session.state is State.READY and not status.mode
+        return Dropped("no_page") if blank else None
     who = status.identity
     if status.mode == "MAIN" and word == "CONNECTED" and who is not None:
         return Synced(who.phone, who.lid, who.push_name)

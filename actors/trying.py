@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from actors.browser.protocol import (
     Browser,
     BrowserError,
     MessageSeen,
     NotSent,
     PageGone,
+    PageRefused,
     PageReloaded,
     Parcel,
 )
@@ -28,15 +31,33 @@ class Mistake(BrowserError):
     """A mistake of ours ended the try. Whether anything was sent is not known."""
 
 
+class LookUpFailed(BrowserError):
+    """The page could not say whether it holds a message."""
+
+
+REFUSALS = 5
+"""How often the page may refuse to take a message before that is its outcome."""
+
+
 class Tries:
     """One session's tries at sends. Used on the session's own thread only."""
 
     def __init__(self, own: SessionParts, operations: Operations) -> None:
         self._own, self._operations = own, operations
+        self._under_way: dict[str, Delivered] = {}
+        self._refusals: dict[str, int] = {}
+
+    def renew(self) -> None:
+        """Begin with another page, which may take what the last one did not."""
+        self._refusals.clear()
 
     def begin(self, send: Send, delivered: Delivered, look_up: bool, wa_id: str) -> None:
         """Look a send up, or make it, in the page; it ends in `Tried`, or comes again later."""
         own, browser = self._own, self._own.life.browser
+        if send.message in self._under_way:
+            # A large file takes longer than the queue waits: the same try settles this one.
+            self._under_way[send.message] = delivered
+            return
         if browser is None:
             delivered.receipt.later(RETRY)
             return
@@ -44,6 +65,8 @@ class Tries:
         if call is None:
             delivered.receipt.later(self._operations.retry_in)
             return
+
+        self._under_way[send.message] = delivered
 
         def mistaken(error: Exception) -> None:
             own.log.error("send.mistake", error=type(error).__name__)
@@ -55,8 +78,18 @@ class Tries:
             failed=mistaken,
         )
 
-    def ended(self, tried: Tried) -> None:
-        """Give the call back to the breaker, with what its outcome says of the page."""
+    def ended(self, tried: Tried) -> Tried:
+        """Give the call back to the breaker, with what its outcome says of the page.
+
+        Returns what came of the try, for the delivery that is to be settled now.
+        """
+        message = tried.send.message
+        tried = replace(tried, delivered=self._under_way.pop(message, tried.delivered))
+        refused = isinstance(tried.outcome, PageRefused) and tried.outcome.code != "not_ready"
+        if refused:
+            return self._refused(tried)
+        if isinstance(tried.outcome, MessageSeen | NotSent):
+            self._refusals.pop(message, None)
         match tried.outcome:
             case PageGone() | PageReloaded() | StoreAway() | Mistake():
                 self._operations.ended(tried.call)
@@ -64,6 +97,22 @@ class Tries:
                 self._operations.worked(tried.call)
             case BrowserError():
                 self._operations.failed(tried.call)
+        return tried
+
+    def _refused(self, tried: Tried) -> Tried:
+        """Try a few times what the page does not take, then let what waits behind it pass.
+
+        It may be the message, a broken file for one, so only its last refusal counts as
+        the page's failure.
+        """
+        message = tried.send.message
+        refusals = self._refusals[message] = self._refusals.get(message, 0) + 1
+        if refusals < REFUSALS:
+            self._operations.ended(tried.call)
+            return replace(tried, again=RETRY * 2**refusals)
+        del self._refusals[message]
+        self._operations.failed(tried.call)
+        return replace(tried, outcome=NotSent("refused_by_page"))
 
 
 async def try_in_page(
@@ -73,7 +122,7 @@ async def try_in_page(
     try:
         # A reaction and a deletion have no id to look for, and twice is once.
         if look_up and not isinstance(send.content, Reaction | Deletion):
-            return await browser.find_message(send.to, wa_id)
+            return await _find(browser, send, wa_id)
         attachment = b""
         if isinstance(send.content, Media):
             attachment = await (await media.get(send.content.object)).whole()
@@ -85,3 +134,10 @@ async def try_in_page(
         return StoreAway("the object store cannot be reached")
     except BrowserError as error:
         return error
+
+
+async def _find(browser: Browser, send: Send, wa_id: str) -> MessageSeen | None:
+    try:
+        return await browser.find_message(send.to, wa_id)
+    except PageRefused as error:
+        raise LookUpFailed(error.code) from error

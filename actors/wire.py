@@ -70,18 +70,22 @@ class NatsWire:
 
         inbox.hear(await self._client.subscribe(subjects.asks(session), cb=on_ask))
         inbox.feed(orders, control, gated=False)
-        inbox.feed(outbox, sends, gated=True)
+        inbox.feed(outbox, sends, gated=True, in_order=True)
         return inbox
 
     async def open_creates(self, create: Callable[[Delivered], None]) -> Inbox:
         """See Wire.open_creates."""
         inbox = self._inbox()
-        # Shared by all nodes, so it is never dropped and made anew.
-        config = _config("creates", subjects.ALL_CREATES)
-        await self._js.add_consumer(subjects.COMMANDS, config)
+
+        # Shared by all nodes, so it is never dropped.
+        async def make() -> None:
+            config = _config("creates", subjects.ALL_CREATES)
+            await self._js.add_consumer(subjects.COMMANDS, config)
+
+        await make()
         pull = await self._js.pull_subscribe_bind(consumer="creates", stream=subjects.COMMANDS)
         # Open while the node has room; what one node leaves, another takes.
-        inbox.feed(WorkQueue(self._js, "creates", pull, remake=None), create, gated=True)
+        inbox.feed(WorkQueue(self._js, "creates", pull, make, remake=make), create, gated=True)
         return inbox
 
     def _inbox(self) -> NatsInbox:
@@ -90,18 +94,21 @@ class NatsWire:
         return inbox
 
     async def _consumer(self, name: str, family: str) -> WorkQueue:
-        async def remake() -> None:
-            # Made anew, so that what an earlier owner had in hand comes again at once.
-            with contextlib.suppress(js_errors.NotFoundError):
-                await self._js.delete_consumer(subjects.COMMANDS, name)
+        async def make() -> None:
             # One in hand at most: an owner that does not know yet that it lost the session
             # pulls here as well, and what it takes must not be overtaken.
             config = _config(name, family, in_hand=1)
             await self._js.add_consumer(subjects.COMMANDS, config)
 
+        async def remake() -> None:
+            # Made anew, so that what an earlier owner had in hand comes again at once.
+            with contextlib.suppress(js_errors.NotFoundError):
+                await self._js.delete_consumer(subjects.COMMANDS, name)
+            await make()
+
         await remake()
         pull = await self._js.pull_subscribe_bind(consumer=name, stream=subjects.COMMANDS)
-        return WorkQueue(self._js, name, pull, remake)
+        return WorkQueue(self._js, name, pull, make, remake)
 
     async def _asked(self, message: Msg, asked: Callable[[Asked], None]) -> None:
         loop = asyncio.get_running_loop()

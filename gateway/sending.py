@@ -302,6 +302,7 @@ _WHY = {
     "cannot_delete": "messageId is no message that this account may delete for everyone.",
     "media_gone": "The file expired before it could be sent.",
     "not_on_whatsapp": "to is not a number on WhatsApp.",
+    "refused_by_page": "WhatsApp's page did not take it, however often it was tried.",
     "chat_not_found": "to is no chat that this account knows.",
 }
 

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import TypeAdapter
@@ -45,6 +45,7 @@ from actors.browser.protocol import (
 from actors.browser.sightings import (
     ADDRESSES,
     CHATS,
+    COUNT,
     GROUPS,
     MAYBE_MESSAGE,
     MAYBE_TEXT,
@@ -52,12 +53,16 @@ from actors.browser.sightings import (
     NOTHING,
     STATUS,
     TEXT,
+    read_messages,
 )
 from actors.vault import archive
 
 log = structlog.get_logger()
 
 _T = TypeVar("_T")
+
+PORTION = 100
+"""Messages that come in one answer of the page, where there may be very many."""
 
 SLOWEST_UPLOAD = 500_000
 """Bytes a second that an upload is given the time for."""
@@ -295,10 +300,18 @@ class PyppeteerBrowser:
         """Look up a message of ours by its bare id under every address of the chat."""
         return await self._ask(MAYBE_MESSAGE, "find", to, wa_id)
 
-    async def messages_since(self, since: datetime | None, limit: int) -> list[MessageSeen]:
+    async def messages_since(self, since: datetime | None) -> list[MessageSeen]:
         """Every message the page holds with `at >= since`, all chats, oldest first."""
         at = None if since is None else since.timestamp()
-        return await self._ask(MESSAGES, "since", at, limit, timeout=self._deadlines.history)
+        count = await self._ask(COUNT, "since", at, timeout=self._deadlines.history)
+        found: list[MessageSeen] = []
+        for start in range(0, count, PORTION):
+            end = min(start + PORTION, count)
+            told = await self._ask(MESSAGES, "portion", start, end, timeout=self._deadlines.history)
+            if len(told) < end - start:
+                raise PageReloaded("the page was loaded anew while its messages were read")
+            found += self._readable(told)
+        return found
 
     async def chats(self) -> list[Chat]:
         """List chats, newest first."""
@@ -306,7 +319,8 @@ class PyppeteerBrowser:
 
     async def messages(self, chat: str, limit: int) -> list[MessageSeen]:
         """Read the last messages of a chat, oldest first."""
-        return await self._ask(MESSAGES, "messages", chat, limit, timeout=self._deadlines.history)
+        told = await self._ask(MESSAGES, "messages", chat, limit, timeout=self._deadlines.history)
+        return self._readable(told)
 
     async def check_number(self, number: str) -> str | None:
         """Return the WhatsApp id behind a chat id or number, or None where there is none."""
@@ -357,6 +371,12 @@ class PyppeteerBrowser:
     async def screenshot(self) -> bytes:
         """Return a PNG of the page as it is."""
         return await self._running().screenshot()
+
+    def _readable(self, told: list[Any]) -> list[MessageSeen]:
+        found, unreadable = read_messages(told)
+        if unreadable:
+            self._log.error("browser.messages_unreadable", count=unreadable)
+        return found
 
     async def _ask(
         self, answer: TypeAdapter[_T], call: str, *args: object, timeout: float | None = None

@@ -435,7 +435,13 @@
   const received = (msgs) => msgs.filter((msg) => !msg.id.fromMe);
   const readable = (msg) => msg.type !== 'ciphertext' && typeof msg.t === 'number';
 
-  async function since(at, limit) {
+  // A message that cannot be described must not cost the others theirs: null, which is counted.
+  const described = (msgs) => msgs.map((msg) => attempt(() => seen(msg)));
+
+  // Read at once and handed out in portions: there may be tens of thousands.
+  let caughtUp = [];
+
+  async function since(at) {
     const found = [];
     for (const chat of wa().ChatStore.getModelsArray()) {
       if (at === null) {
@@ -449,7 +455,14 @@
       }
     }
     found.sort((a, b) => a.t - b.t);
-    return found.filter(readable).slice(0, limit).map(seen);
+    caughtUp = found.filter(readable);
+    return caughtUp.length;
+  }
+
+  function portion(from, to) {
+    const msgs = caughtUp.slice(from, to);
+    if (to >= caughtUp.length) caughtUp = [];
+    return described(msgs);
   }
 
   const calls = {
@@ -463,6 +476,7 @@
     },
 
     since,
+    portion: async (from, to) => portion(from, to),
 
     put: async (token, part) => {
       const held = parts.get(token) ?? [];
@@ -477,7 +491,7 @@
       const chat = known(id);
       if (!chat) return [];
       const all = await history(chat, (pages) => pages.length >= limit);
-      return all.filter(readable).slice(-limit).map(seen);
+      return described(all.filter(readable).slice(-limit));
     },
 
     chats: async () => {

@@ -297,7 +297,7 @@ class Browser(Protocol):
         """Look up a message of ours by its bare id under every address of the chat."""
         ...
 
-    async def messages_since(self, since: datetime | None, limit: int) -> list[MessageSeen]:
+    async def messages_since(self, since: datetime | None) -> list[MessageSeen]:
         """Every message the page holds with `at >= since`, all chats, oldest first.
 
         `since=None` means only what is unread: a new link does not import its history.

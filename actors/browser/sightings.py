@@ -95,6 +95,7 @@ _AnyNotice = Annotated[
     Field(discriminator="kind"),
 ]
 _NOTICE: TypeAdapter[_AnyNotice] = TypeAdapter(_AnyNotice)
+_MESSAGE = TypeAdapter(MessageSeen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,17 @@ def read_notice(text: str) -> Sighting | Unreadable:
         return Unreadable(".".join(map(str, first["loc"])), first["type"])
 
 
+def read_messages(items: list[Any]) -> tuple[list[MessageSeen], int]:
+    """Read what can be read of many messages, and count what cannot."""
+    found: list[MessageSeen] = []
+    for item in items:
+        try:
+            found.append(_MESSAGE.validate_python(item))
+        except ValidationError:
+            continue
+    return found, len(items) - len(found)
+
+
 class Reply(BaseModel):
     """A call's answer: its value, a refusal for good, or a failure before anything was done."""
 
@@ -127,7 +139,8 @@ class Reply(BaseModel):
 
 STATUS = TypeAdapter(PageStatus)
 MAYBE_MESSAGE: TypeAdapter[MessageSeen | None] = TypeAdapter(MessageSeen | None)
-MESSAGES = TypeAdapter(list[MessageSeen])
+MESSAGES: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
+COUNT = TypeAdapter(int)
 CHATS = TypeAdapter(list[Chat])
 GROUPS = TypeAdapter(list[Group])
 ADDRESSES = TypeAdapter(Addresses)

@@ -13,6 +13,7 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from nats.js.api import ClusterInfo
 from nats.js.errors import NotFoundError
 
 from actors.backup import streams as copied
@@ -60,11 +61,20 @@ async def fill(client: Client, replicas: int = 1) -> None:
     for number in range(3):
         await js.publish(SEND, b"%d" % number)
     worker = await js.pull_subscribe(SEND, durable="worker")
+    # Of three brokers one has to be elected for it first.
+    while replicas > 1 and not (await _cluster_of(js, "worker")).leader:
+        await asyncio.sleep(0.05)
     (first,) = await worker.fetch(1)
     await first.ack_sync()
     await worker.fetch(1)  # Taken, and not acknowledged.
     await (await js.key_value(subjects.KEYS)).put("key", b"hash")
     await (await js.object_store(subjects.MEDIA)).put("picture", b"pixels" * 100_000)
+
+
+async def _cluster_of(js: JetStreamContext, consumer: str) -> ClusterInfo:
+    found = await js.consumer_info(subjects.COMMANDS, consumer)
+    assert found.cluster is not None
+    return found.cluster
 
 
 async def held(client: Client) -> dict[str, object]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actors.browser.protocol import LaunchFailed, NoBrowser, Unreachable
+from actors.browser.protocol import LaunchFailed, NoBrowser, PageStatus, Unreachable
+from actors.inbox import Delivered
 from events import codec, subjects
 from events import session_events as e
 from events.backoff import Backoff
@@ -19,6 +20,7 @@ from events.session import State
 from events.session_rules import QR_GRACE, TYPING_TIME
 from events.subjects import SessionId
 from tests.actors.world import FRIEND, NUMBER, World, a_world, refusals
+from tests.fakes.wire import FakeReceipt
 
 ANN = SessionId("ann", "bot")
 FAMILY = subjects.message_family(ANN)
@@ -416,6 +418,104 @@ def test_a_refused_send_fails_with_its_reason(world: World) -> None:
 
     world.wait_for(ANN, "failed")
     assert world.envelopes(ANN, "failed")[0].data["reason"] == "not_on_whatsapp"
+
+
+def test_a_message_that_the_page_never_takes_holds_up_no_other_for_long(world: World) -> None:
+    world.linked(ANN)
+    world.whatsapp.sends.extend(["untaken"] * 5)
+    bad = world.send(ANN, "bad")
+    world.send(ANN, "good")
+
+    def delays() -> list[float]:
+        return [s.delay for s in list(world.wire.settled) if s.envelope is bad]
+
+    for refusals_before in range(1, 5):
+        world.until(lambda refused=refusals_before: len(delays()) == refused)
+        world.wire.redeliver(ANN)
+    world.wait_for(ANN, "failed")
+    world.wait_for(ANN, "sent")
+
+    failed = world.envelopes(ANN, "failed")[0].data
+    assert (failed["message"], failed["reason"]) == ("bad", "refused_by_page")
+    assert world.envelopes(ANN, "sent")[0].data["message"] == "good"
+    assert delays() == [2.0, 4.0, 8.0, 16.0, 0.0]
+    assert not world.envelopes(ANN, "operations_paused")
+
+
+def test_a_send_that_takes_longer_than_its_queue_waits_is_not_made_twice(world: World) -> None:
+    world.linked(ANN)
+    browser = world.browser(ANN)
+    browser.holding = True
+    command = world.send(ANN, "m1")
+    world.wait_for(ANN, "sending")
+
+    receipt = FakeReceipt(command, world.wire, lambda: None)
+    world.wire.ears[ANN].sends(Delivered(subjects.send_command(ANN), command, receipt))
+    world.advance(0)
+    browser.release()
+
+    world.until(lambda: receipt.word)
+    assert receipt.word == "done"
+    assert browser.calls.count("send_text") == 1
+    assert "find_message" not in browser.calls
+
+
+def test_a_page_that_turned_blank_is_offline_and_started_again(world: World) -> None:
+    world.linked(ANN)
+    page = world.browser(ANN)
+
+    page.status_now = PageStatus("", "", False, None)
+    world.until(lambda: world.advance(1) or world.envelopes(ANN, "offline"))
+    world.until(lambda: world.advance(1) or len(world.envelopes(ANN, "ready")) == 2)
+
+    assert world.envelopes(ANN, "offline")[0].data["reason"] == "no_page"
+    assert world.envelopes(ANN, "crashed")[0].data["reason"] == "offline_timeout"
+
+
+def test_a_long_catch_up_leaves_room_for_questions(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.session.AT_ONCE", 10)
+    world.linked(ANN)
+    world.wire.command(ANN, e.Stop())
+    world.wait_for(ANN, "stopped")
+    missed = [world.whatsapp.deliver(NUMBER, FRIEND, f"{n}").wa_id for n in range(95)]
+
+    world.wire.command(ANN, e.Start())
+    world.wait_for(ANN, "received", 95)
+
+    assert [event.data["wa_id"] for event in world.envelopes(ANN, "received")] == missed
+    late = world.whatsapp.deliver(NUMBER, FRIEND, "late").wa_id
+    world.wait_for(ANN, "received", 96)
+    assert world.envelopes(ANN, "received")[-1].data["wa_id"] == late
+
+
+def test_a_fresh_create_that_is_delivered_twice_is_carried_out_once(world: World) -> None:
+    world.linked(ANN)
+    create = world.create(ANN, fresh=True)
+    world.wait_for(ANN, "pairing", 2)
+    world.browser(ANN).scan(NUMBER)
+    world.wait_for(ANN, "ready", 2)
+
+    again = FakeReceipt(create, world.wire, lambda: None)
+    world.creates.control(Delivered(subjects.create_command("ann"), create, again))
+
+    world.until(lambda: again.word)
+    assert world.word(ANN) == "ready"
+    assert again.word == "done"
+
+
+def test_the_create_that_registered_a_session_is_not_carried_out_on_it_again(world: World) -> None:
+    create = world.create(ANN, fresh=True)
+    world.wait_for(ANN, "pairing")
+    world.browser(ANN).scan(NUMBER)
+    world.wait_for(ANN, "ready")
+
+    again = FakeReceipt(create, world.wire, lambda: None)
+    world.creates.control(Delivered(subjects.create_command("ann"), create, again))
+
+    world.until(lambda: again.word)
+    assert (world.word(ANN), again.word) == ("ready", "done")
 
 
 def test_a_send_past_its_deadline_expires_even_if_the_session_never_runs(world: World) -> None:

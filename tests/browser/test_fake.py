@@ -80,7 +80,7 @@ async def test_what_is_missed_while_offline_is_only_in_the_chats(world: FakeWorl
     fake(page).reconnect()
 
     assert not page.seen.of(MessageSeen)
-    assert [m.wa_id for m in await page.browser.messages_since(None, 10)] == [wa_id]
+    assert [m.wa_id for m in await page.browser.messages_since(None)] == [wa_id]
 
 
 async def test_held_calls_end_with_a_crash(world: FakeWorld) -> None:

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -44,6 +45,7 @@ from tests.browser.world import (
     Sightings,
     chromium_world,
     group_of,
+    now,
     options_for,
     renderer_of,
 )
@@ -68,6 +70,26 @@ async def world(simulator_url: str, tmp_path: Path) -> AsyncIterator[ChromiumWor
 def browser_with(options: BrowserOptions, tmp_path: Path) -> PyppeteerBrowser:
     """Prepare a browser with options of its own."""
     return PyppeteerLauncher(options, tmp_path).browser(tmp_path / "own", "own")
+
+
+async def test_a_message_that_cannot_be_described_costs_no_other(world: ChromiumWorld) -> None:
+    page = await world.linked()
+    ids = [await world.incoming(ALICE, body) for body in ("first", "second", "third")]
+    await page.seen.next(MessageSeen, lambda m: m.wa_id == ids[-1])
+
+    await evaluate(
+        page,
+        f"Object.defineProperty(WPP.whatsapp.MsgStore.getModelsArray()"
+        f".find((msg) => msg.id.id === '{ids[0]}'), 'ack', {{ get() {{ throw 'odd'; }} }}) && 0",
+    )
+    await evaluate(
+        page,
+        f"WPP.whatsapp.MsgStore.getModelsArray().find((msg) => msg.id.id === '{ids[1]}')"
+        ".ack = 'odd'",
+    )
+    found = await page.browser.messages_since(now() - timedelta(hours=1))
+
+    assert [message.wa_id for message in found] == [ids[2]]
 
 
 def nothing(_: Sighting) -> None:

@@ -17,6 +17,7 @@ from actors.wire import NatsWire
 from events import codec, connection, subjects
 from events.clock import utc_now
 from events.message import Send
+from events.pool import Create
 from events.settings import Settings
 from events.streams import declare
 from events.subjects import SessionId
@@ -123,6 +124,62 @@ async def test_commands_come_at_once_after_the_broker_was_away(
     await node.send("after")
 
     assert await node.next() == "after"
+
+
+async def test_a_consumer_that_somebody_deleted_is_made_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The broker does not tell whoever waits; the next pull finds out.
+    monkeypatch.setattr(nats_inbox, "PULL", 1.0)
+    node.gate(True)
+    await node.send("before")
+    assert await node.next() == "before"
+    await node.until_settled()
+
+    name = f"outbox={SESSION.user}={SESSION.bot}"
+    await node.client.jetstream().delete_consumer(subjects.COMMANDS, name)
+    await node.send("after")
+
+    assert await asyncio.wait_for(node.brought.get(), 30) == "after"
+
+
+async def test_a_closed_inbox_leaves_nothing_behind_on_the_connection(node: Node) -> None:
+    other = Node(node.client)
+    before = set(node.client._subs)
+
+    for _ in range(3):
+        await other.open()
+        other.gate(True)
+        assert len(node.client._subs) > len(before)
+        assert other.inbox is not None
+        other.inbox.close()
+
+        while set(node.client._subs) - before:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_create_that_comes_later_holds_up_no_other(node: Node) -> None:
+    loop = asyncio.get_running_loop()
+    brought: asyncio.Queue[str] = asyncio.Queue()
+
+    def bring(delivered: Delivered) -> None:
+        if delivered.envelope.id == "slow":
+            delivered.receipt.later(30)
+        else:
+            delivered.receipt.done()
+        loop.call_soon_threadsafe(brought.put_nowait, delivered.envelope.id)
+
+    creates = await node.wire.open_creates(bring)
+    creates.gate(True)
+    for key in ("slow", "quick"):
+        create = codec.seal(
+            Create(bot="bot"), subject="ann", source="test", at=utc_now(), event_id=key
+        )
+        subject = subjects.create_command("ann")
+        await node.client.jetstream().publish(subject, codec.encode(create))
+
+    assert [await brought.get(), await asyncio.wait_for(brought.get(), 10)] == ["slow", "quick"]
+    creates.close()
 
 
 async def test_what_went_to_a_dead_connection_is_not_overtaken(node: Node) -> None:

@@ -70,6 +70,7 @@ PNG = b"\x89PNG\r\n\x1a\n fake"
 #                     page hands it over by itself when it is ready the next time
 #   lost              nobody has it: PageTimeout
 #   lost_crash        nobody has it, and the page crashes: PageGone
+#   untaken           the page throws before it has it: PageRefused
 #   any other word    refused for good: NotSent(word)
 SendOutcome = str
 
@@ -539,6 +540,8 @@ class FakeBrowser:
                 self.whatsapp.write(account.number, to, parcel, wa_id)
             case "lost" | "lost_crash":
                 pass
+            case "untaken":
+                raise PageRefused("TypeError", "scripted")
             case reason:
                 raise NotSent(reason)
         if outcome.endswith("_crash"):
@@ -598,7 +601,7 @@ class FakeBrowser:
                 return message
         return None
 
-    async def messages_since(self, since: datetime | None, limit: int) -> list[MessageSeen]:
+    async def messages_since(self, since: datetime | None) -> list[MessageSeen]:
         """Everything at or after `since`, or what is unread."""
         await self._call("messages_since")
         found: list[MessageSeen] = []
@@ -607,7 +610,7 @@ class FakeBrowser:
                 found += [m for m in chat.messages.values() if m.at >= since]
             elif chat.unread:
                 found += [m for m in chat.messages.values() if not m.from_me][-chat.unread :]
-        return sorted(found, key=lambda m: m.at)[:limit]
+        return sorted(found, key=lambda m: m.at)
 
     async def chats(self) -> list[Chat]:
         """Every chat of the account, newest first."""

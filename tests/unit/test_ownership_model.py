@@ -399,7 +399,12 @@ class Owners(RuleBasedStateMachine):
             (seen for seen in self.whatsapp.taken.values() if seen.at >= since),
             key=lambda seen: seen.at,
         )
-        if self._as(owner, lambda: owner.receiver.catch_up(held), fault):
+
+        def read() -> None:
+            owner.receiver.catch_up(held)
+            owner.receiver.caught_up()
+
+        if self._as(owner, read, fault):
             owner.gate = True
             recorded = {p.wa_id for _, _, p in self.history() if isinstance(p, message.Received)}
             # What was there before the link is history, which is not imported.

@@ -114,8 +114,12 @@ class Wire(Protocol):
         """Move all commands of a session that does not exist to the dead letters; their ids."""
         ...
 
-    async def forget(self, session: SessionId) -> None:
-        """Remove a session's queues and its stored message events."""
+    async def place(self) -> int:
+        """Return where the work queue ends now, over all sessions."""
+        ...
+
+    async def forget(self, session: SessionId, place: int) -> None:
+        """Remove a session's stored message events, and what its queues held up to a place."""
         ...
 
 

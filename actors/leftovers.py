@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from actors.pool_messages import Forgotten, Leaving
 from actors.session_parts import SessionParts
 from events.connection import AWAY
 from events.media import MediaAway
+
+T = TypeVar("T")
 
 AGAIN = 1.0
 """Seconds until a clean-up is tried again that found no broker."""
@@ -23,17 +27,22 @@ def clear(own: SessionParts) -> None:
     over = threading.Event()
     own.tell_pool(Leaving(own.identity, over))
 
+    wire, media = own.node.wire, own.node.media
+
     async def clean_up() -> None:
+        # Taken at once: another node may register the id anew, and what comes for it then stays.
+        place = await _insist(wire.place)
         await own.life.over()
+        await _insist(lambda: wire.forget(own.identity, place))
+        await _insist(lambda: media.forget(own.identity))
+
+    async def _insist(step: Callable[[], Coroutine[Any, Any, T]]) -> T:
         while True:
             try:
-                await own.node.wire.forget(own.identity)
-                await own.node.media.forget(own.identity)
+                return await step()
             except (MediaAway, *AWAY) as error:
                 own.log.info("session.leftovers_wait", error=type(error).__name__)
                 await asyncio.sleep(AGAIN)
-            else:
-                return
 
     def ended() -> None:
         over.set()

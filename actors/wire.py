@@ -225,14 +225,18 @@ class NatsWire:
                 buried.append(pending.envelope.id)
         return buried
 
-    async def forget(self, session: SessionId) -> None:
+    async def place(self) -> int:
+        """See Wire.place."""
+        return (await self._js.stream_info(subjects.COMMANDS)).state.last_seq
+
+    async def forget(self, session: SessionId, place: int) -> None:
         """See Wire.forget."""
         name = f"{session.user}={session.bot}"
         for consumer in (f"session={name}", f"outbox={name}"):
             with contextlib.suppress(js_errors.NotFoundError):
                 await self._js.delete_consumer(subjects.COMMANDS, consumer)
-        await self._js.purge_stream(subjects.COMMANDS, subject=subjects.session_commands(session))
-        await self._js.purge_stream(subjects.COMMANDS, subject=subjects.send_command(session))
+        for family in (subjects.session_commands(session), subjects.send_command(session)):
+            await self._js.purge_stream(subjects.COMMANDS, subject=family, seq=place + 1)
         await self._js.purge_stream(subjects.EVENTS, subject=subjects.message_family(session))
 
 

@@ -158,6 +158,17 @@ async def test_a_closed_inbox_leaves_nothing_behind_on_the_connection(node: Node
             await asyncio.sleep(0.01)
 
 
+async def test_what_comes_for_an_id_after_its_removal_is_kept(node: Node) -> None:
+    await node.send("of the old one")
+    place = await node.wire.place()
+    await node.send("of the new one")
+
+    await node.wire.forget(SESSION, place)
+
+    kept = [pending.envelope.id for pending in await node.wire.pending_sends(SESSION)]
+    assert kept == ["of the new one"]
+
+
 async def test_a_create_that_comes_later_holds_up_no_other(node: Node) -> None:
     loop = asyncio.get_running_loop()
     brought: asyncio.Queue[str] = asyncio.Queue()

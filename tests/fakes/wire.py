@@ -147,7 +147,11 @@ class FakeWire:
         """See actors.inbox.Wire."""
         return [envelope.id for envelope in self.outbox.pop(session, deque())]
 
-    async def forget(self, session: SessionId) -> None:
+    async def place(self) -> int:
+        """See actors.inbox.Wire."""
+        return 0
+
+    async def forget(self, session: SessionId, place: int) -> None:
         """See actors.inbox.Wire."""
         self.forgotten.append(session)
         self.outbox.pop(session, None)

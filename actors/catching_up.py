@@ -31,6 +31,8 @@ class CatchUp:
             # Of what is older the log has forgotten whether it was recorded.
             kept = timedelta(days=own.node.settings.message_days)
             since = max(since, own.node.clock.now() - kept)
+            # WhatsApp tells whole seconds: what came in the very second of the link lies before it.
+            since = since.replace(microsecond=0)
         own.node.loop.run(
             browser.messages_since(since),
             then=lambda messages: own.tell_me(CaughtUp(life, messages)),

@@ -637,6 +637,23 @@ def test_what_came_while_away_is_received_once_and_in_order(world: World) -> Non
     assert bodies == ["before", *(f"away {number}" for number in range(50)), "after"]
 
 
+def test_what_came_in_the_very_second_of_the_link_is_received(world: World) -> None:
+    world.advance(0.7)
+    world.linked(ANN)
+    linked_at = world.state(ANN).linked_at
+    assert linked_at is not None
+    assert linked_at.microsecond
+    world.wire.command(ANN, e.Stop())
+    world.wait_for(ANN, "stopped")
+
+    # WhatsApp tells whole seconds.
+    missed = world.whatsapp.deliver(NUMBER, FRIEND, "hi", at=linked_at.replace(microsecond=0))
+    world.wire.command(ANN, e.Start())
+
+    world.wait_for(ANN, "received")
+    assert world.envelopes(ANN, "received")[0].data["wa_id"] == missed.wa_id
+
+
 def test_what_came_while_offline_is_received(world: World) -> None:
     world.linked(ANN)
     world.browser(ANN).drop()

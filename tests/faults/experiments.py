@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from tests.faults import machines as m
 from tests.faults import strikes as s
 from tests.faults.evidence import Answer, Evidence, Ledger, Written
@@ -22,7 +20,6 @@ from tests.faults.ledger import compare, gone_along
 from tests.faults.load import Load, Rates
 from tests.faults.result import Result, meanwhile, quantiles, recoveries
 from tests.faults.site import NotInTime, Site, a_site
-from tests.faults.usage import tree
 from tests.simulator.phone import PhoneError
 
 Say = Callable[[str], None]
@@ -267,15 +264,8 @@ async def _strike(experiment: Experiment, running: s.Run, number: int, say: Say)
 async def outage(site: Site, ledger: Ledger, count: int, say: Say) -> Evidence:
     """Kill everything, let friends write so many messages in two chats, start it again."""
     session, number = next(iter(site.sessions.items()))
-    alive = [process for browser in site.browsers(None) for process in tree(browser)]
     for part in site.parts.values():
         part.kill()
-    # A browser outlives its node for a moment; what it takes in then is in its page alone.
-    _, late = await asyncio.to_thread(psutil.wait_procs, alive, 20)
-    # One that nobody has reaped yet runs no more.
-    running = [p for p in late if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-    if running:
-        raise NotInTime(f"{len(running)} processes of browsers outlive their node")
 
     async def write(friend: str) -> None:
         for place in range(count // 2):

@@ -18,6 +18,11 @@ class CatchUp:
 
     def __init__(self, own: SessionParts, keeper: Keeper) -> None:
         self._own, self._keeper = own, keeper
+        self._reading = 0
+
+    def is_latest(self, reading: int) -> bool:
+        """Whether no reading was begun after this one."""
+        return reading == self._reading
 
     def read(self) -> bool:
         """Ask for what came since the watermark; False if there is no page to ask."""
@@ -25,6 +30,8 @@ class CatchUp:
         life, browser = own.life.number, own.life.browser
         if browser is None:
             return False
+        self._reading += 1
+        reading = self._reading
         watermark = own.recorder.outbox.watermark
         since = watermark - OVERLAP if watermark else own.state.linked_at
         if since is not None:
@@ -35,8 +42,8 @@ class CatchUp:
             since = since.replace(microsecond=0)
         own.node.loop.run(
             browser.messages_since(since),
-            then=lambda messages: own.tell_me(CaughtUp(life, messages)),
-            failed=lambda error: own.tell_me(CaughtUp(life, error)),
+            then=lambda messages: own.tell_me(CaughtUp(life, reading, messages)),
+            failed=lambda error: own.tell_me(CaughtUp(life, reading, error)),
         )
         return True
 

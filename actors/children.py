@@ -10,14 +10,14 @@ import pykka
 
 from actors.mailbox import tell
 from actors.parts import Parts
-from actors.pool_messages import OfSession, PoolMessage, Revive, Told
+from actors.pool_messages import Leaving, OfSession, PoolMessage, Revive, Told
 from actors.session import SessionActor
 from actors.session_messages import Halt, Message
 from events.backoff import Backoff
 from events.subjects import SessionId
 
 STOP = 20.0
-"""Seconds in which an actor that is told to must have ended."""
+"""Seconds in which the actors that are told to must have ended, all of them."""
 
 
 @dataclass(slots=True)
@@ -25,8 +25,12 @@ class _Life:
     """One life of a session here, until the pool let go of it. `over`: what its clean-up sets."""
 
     number: int
-    actor: pykka.ActorRef[SessionActor]
+    actor: pykka.ActorRef[SessionActor] | None = None
     over: threading.Event | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.actor is not None and self.actor.is_alive()
 
 
 class Children:
@@ -66,7 +70,7 @@ class Children:
     def is_alive(self, session: SessionId) -> bool:
         """Whether its actor runs."""
         life = self._lives.get(session)
-        return life is not None and life.actor.is_alive()
+        return life is not None and life.is_alive
 
     def is_leaving(self, session: SessionId) -> bool:
         """Whether it was removed, and its leftovers are not cleaned up yet."""
@@ -81,23 +85,22 @@ class Children:
     def start(self, session: SessionId) -> None:
         """Begin its actor, which reads the log for itself."""
         self._begun += 1
-        number = self._begun
+        life = _Life(self._begun)
 
         def tell_pool(word: OfSession) -> None:
-            self._tell_pool(Told(session, number, word))
+            if isinstance(word, Leaving):
+                # Before its actor ends, and though the pool may read no mailbox any more.
+                life.over = word.over
+            self._tell_pool(Told(session, life.number, word))
 
-        actor = SessionActor.start(session, self._parts, tell_pool)
-        self._lives[session] = _Life(number, actor)
+        life.actor = SessionActor.start(session, self._parts, tell_pool)
+        self._lives[session] = life
 
     def tell(self, session: SessionId, message: Message) -> None:
         """Put a message into its mailbox; nothing happens if it has no actor here."""
         life = self._lives.get(session)
-        if life is not None:
+        if life is not None and life.actor is not None:
             tell(life.actor, message)
-
-    def leave(self, session: SessionId, over: threading.Event) -> None:
-        """Note that a session was removed: nothing of that id begins here before `over`."""
-        self._lives[session].over = over
 
     def drop(self, session: SessionId) -> None:
         """Forget its actor, which ended or is about to."""
@@ -120,12 +123,13 @@ class Children:
 
     def halt(self) -> None:
         """Stop all of them in parallel and wait for all."""
-        running = [life.actor for life in self._lives.values() if life.actor.is_alive()]
+        give_up = self._parts.clock.monotonic() + STOP
+        running = [life.actor for life in self._lives.values() if life.actor and life.is_alive]
         for actor in running:
             tell(actor, Halt())
         for actor in running:
-            actor.actor_stopped.wait(STOP)
+            actor.actor_stopped.wait(max(0.0, give_up - self._parts.clock.monotonic()))
         for life in self._lives.values():
             # Credentials of a session that was removed must not outlive the node.
             if life.over is not None:
-                life.over.wait(STOP)
+                life.over.wait(max(0.0, give_up - self._parts.clock.monotonic()))

@@ -118,8 +118,8 @@ class Wire(Protocol):
         """Return where the work queue ends now, over all sessions."""
         ...
 
-    async def forget(self, session: SessionId, place: int) -> None:
-        """Remove a session's stored message events, and what its queues held up to a place."""
+    async def forget(self, session: SessionId, place: int, position: int) -> None:
+        """Remove a session's queues up to a place, and its message events up to a position."""
         ...
 
 

@@ -175,9 +175,8 @@ class PoolActor(pykka.ThreadingActor):
                 self._yielded(session)
             case Halted(session):
                 self._let_go(session, hand_over=True)
-            case Leaving(session, over):
+            case Leaving(session):
                 self._launches.give_back(session)
-                self._children.leave(session, over)
             case Forgotten(session):
                 self._let_go(session, hand_over=False)
                 self._children.forget(session)
@@ -243,9 +242,14 @@ class PoolActor(pykka.ThreadingActor):
         if here or self._ending or self._tenure.leaving:
             return
         if self._tenure.holds(session):
-            self._children.start(session)
+            self._begin(session)
         else:
             self._tenure.want(session)
+
+    def _begin(self, session: SessionId) -> None:
+        # What the life before still says of its launch is old news.
+        self._launches.give_back(session)
+        self._children.start(session)
 
     def _run(self, session: SessionId, create: Create, delivered: Delivered) -> None:
         command = e.Reset(fresh=True) if create.fresh else e.Start()
@@ -262,9 +266,10 @@ class PoolActor(pykka.ThreadingActor):
             self._let_go(session, hand_over=False)
 
     def _start_or_drop(self, session: SessionId) -> None:
-        if session not in self._registry.sessions:
+        if session in self._registry.sessions:
+            self._start(session)
+        elif session in self._children.dead:
             self._children.drop(session)
-        self._start(session)
 
     def _fold(self) -> None:
         try:
@@ -342,7 +347,10 @@ class PoolActor(pykka.ThreadingActor):
             return
         for session in self._children.dead:
             # It begins once more, only to be handed over as the others are, with its profile.
-            self._children.start(session)
+            if self._tenure.holds(session):
+                self._begin(session)
+            else:
+                self._children.drop(session)
         self._drain = Drain(
             [*self._children.alive, *self._children.leaving],
             self._recorder,

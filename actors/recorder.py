@@ -73,6 +73,11 @@ class Recorder:
         return command in self._queued_by
 
     @property
+    def position(self) -> int:
+        """Where the session's last event lies in the log."""
+        return self._tail
+
+    @property
     def from_elsewhere(self) -> bool:
         """Whether another node had the session before this one claimed it."""
         return self.node_before not in {None, self._settings.node}

@@ -16,7 +16,7 @@ from actors.roster import Roster
 from events import codec, subjects
 from events import session as rules
 from events import session_events as e
-from events.log import Conflict, Guard
+from events.log import Conflict, Guard, Stored
 from events.pool import Create, CreateRefused
 from events.session import Session, State
 from events.subjects import SessionId
@@ -45,8 +45,8 @@ class Registry:
         async def read() -> None:
             async for stored in self._parts.log.read(FAMILIES, before + 1):
                 parts = stored.subject.split(".")
-                session, cause = SessionId(parts[3], parts[4]), stored.envelope.causationid
-                self._roster.apply(session, parts[5], stored.position, cause)
+                session = SessionId(parts[3], parts[4])
+                self._roster.apply(session, parts[5], stored.position, _cause_of(stored))
 
         self._parts.loop.wait(read())
         return self._roster.read_to != before
@@ -90,3 +90,10 @@ class Registry:
         if folded.state not in {State.NOTHING, State.REMOVED}:
             raise Conflict(session.dotted, 0, folded.version)
         return folded
+
+
+def _cause_of(stored: Stored) -> str | None:
+    try:
+        return stored.envelope.causationid
+    except codec.Undecodable:
+        return None  # Its subject says all that limits need.

@@ -42,6 +42,10 @@ GRACE = timedelta(minutes=1)
 EVER = epoch(0)
 
 
+class GaveUp(BrowserError):
+    """The page does not take a message that may be WhatsApp's by now: an earlier try is unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
     """How a try at a message ended: what the page holds of it, nothing, or an error."""
@@ -146,6 +150,9 @@ class Sender:
             case None:
                 # Not in the page: sent again under the same id, which WhatsApp takes once.
                 self._run(send, tried.delivered, False, known.wa_id)
+            case GaveUp() as gave_up:
+                self._unresolved(known, str(gave_up), tried.delivered.envelope.id)
+                receipt.done()
             case PageTimeout() | BrowserError() if self._is_over(send):
                 self._unresolved(known, "page_silent", tried.delivered.envelope.id)
                 receipt.done()

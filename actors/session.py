@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import pykka
@@ -158,16 +160,28 @@ class SessionActor(pykka.ThreadingActor):
         except Conflict:
             # Another owner exists. Retrying would only fight it.
             self._log.warning("session.lost_to_another_owner")
-            self._abandon()
-            self._wait_for_browser()
-            self._pool(to_pool.Lost(self.identity))
-            self._end()
+            self._fall(to_pool.Lost(self.identity))
+        except Exception as error:  # noqa: BLE001  # whatever it is, it takes down this session only
+            # Not its words: they may quote a message.
+            [*_, place] = extract_tb(error.__traceback__)
+            where = f"{Path(place.filename).name}:{place.lineno}"
+            self._log.error("session.died", error=type(error).__name__, where=where)
+            self._fall(to_pool.Died(self.identity))
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
-        self._log.error("session.died", error=exception_type.__name__)
+        self._log.critical("session.fell_badly", error=exception_type.__name__)
+        self._pool(to_pool.Died(self.identity))
+
+    def _fall(self, word: OfSession) -> None:
+        """End, without a word on the log, once the browser is gone.
+
+        Not in `on_failure`: by then everybody takes this actor for ended, and the next life
+        would find a browser on its profile.
+        """
         self._abandon()
         self._wait_for_browser()
-        self._pool(to_pool.Died(self.identity))
+        self._pool(word)
+        self._end()
 
     def _receive(self, message: Message) -> None:
         match message:
@@ -207,10 +221,7 @@ class SessionActor(pykka.ThreadingActor):
                 self._preserver.brought_back(restored)
             case Yield():
                 self._log.warning("session.lease_lost")
-                self._abandon()
-                self._wait_for_browser()
-                self._pool(to_pool.Yielded(self.identity))
-                self._end()
+                self._fall(to_pool.Yielded(self.identity))
             case Doubted():
                 self._recorder.verify()
             case AccountTaken():
@@ -227,7 +238,8 @@ class SessionActor(pykka.ThreadingActor):
             case Answered():
                 self._witness.answered(news.status)
             case CaughtUp():
-                self._caught_up(news.messages)
+                if self._catch_up.is_latest(news.reading):
+                    self._caught_up(news)
             case Fetched():
                 self._receiver.kept(news.wa_id, news.kept)
             case Weighed():
@@ -391,7 +403,8 @@ class SessionActor(pykka.ThreadingActor):
         if self._catch_up.read():
             self._receiver.begin()
 
-    def _caught_up(self, messages: list[b.MessageSeen] | Exception) -> None:
+    def _caught_up(self, found: CaughtUp) -> None:
+        messages = found.messages
         if isinstance(messages, b.PageReloaded):
             self._begin_catch_up()
             return
@@ -402,7 +415,7 @@ class SessionActor(pykka.ThreadingActor):
         # Some at a time: whoever asks something of the session meanwhile gets an answer.
         self._receiver.catch_up(messages[:AT_ONCE])
         if len(messages) > AT_ONCE:
-            self._tell_me(CaughtUp(self._life.number, messages[AT_ONCE:]))
+            self._tell_me(replace(found, messages=messages[AT_ONCE:]))
             return
         self._receiver.caught_up()
         if self._inbox is not None and self._recorder.state.state is S.READY:

@@ -86,9 +86,10 @@ class Replied:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """What the page holds since the watermark."""
+    """What the page holds since the watermark, as one reading of it found."""
 
     life: int
+    reading: int
     messages: list[b.MessageSeen] | Exception
 
 

@@ -12,11 +12,12 @@ from actors.browser.protocol import (
     PageGone,
     PageRefused,
     PageReloaded,
+    PageTimeout,
     Parcel,
 )
 from actors.inbox import Delivered
 from actors.operations import Operations
-from actors.sending import RETRY, Tried
+from actors.sending import RETRY, GaveUp, Tried
 from actors.session_parts import SessionParts
 from events.content import Deletion, Media, Reaction
 from events.media import MediaAway, MediaGone, MediaStore
@@ -38,6 +39,12 @@ class LookUpFailed(BrowserError):
 REFUSALS = 5
 """How often the page may refuse to take a message before that is its outcome."""
 
+GIVEN_UP = 3
+"""Messages in a row that may end so; then it is the page, and they wait for a better one."""
+
+PATIENCE = 30.0
+"""Seconds between the tries of a page that takes nothing."""
+
 
 class Tries:
     """One session's tries at sends. Used on the session's own thread only."""
@@ -46,6 +53,8 @@ class Tries:
         self._own, self._operations = own, operations
         self._under_way: dict[str, Delivered] = {}
         self._refusals: dict[str, int] = {}
+        self._unknown: set[str] = set()
+        self._given_up = 0
 
     def renew(self) -> None:
         """Begin with another page, which may take what the last one did not."""
@@ -67,6 +76,8 @@ class Tries:
             return
 
         self._under_way[send.message] = delivered
+        if look_up and send.message not in self._refusals:
+            self._unknown.add(send.message)
 
         def mistaken(error: Exception) -> None:
             own.log.error("send.mistake", error=type(error).__name__)
@@ -89,7 +100,10 @@ class Tries:
         if refused:
             return self._refused(tried)
         if isinstance(tried.outcome, MessageSeen | NotSent):
-            self._refusals.pop(message, None)
+            self._settled(message)
+            self._given_up = 0
+        elif isinstance(tried.outcome, PageTimeout | PageGone | Mistake):
+            self._unknown.add(message)
         match tried.outcome:
             case PageGone() | PageReloaded() | StoreAway() | Mistake():
                 self._operations.ended(tried.call)
@@ -110,9 +124,18 @@ class Tries:
         if refusals < REFUSALS:
             self._operations.ended(tried.call)
             return replace(tried, again=RETRY * 2**refusals)
-        del self._refusals[message]
         self._operations.failed(tried.call)
-        return replace(tried, outcome=NotSent("refused_by_page"))
+        if self._given_up >= GIVEN_UP:
+            return replace(tried, again=PATIENCE)
+        self._given_up += 1
+        unknown = message in self._unknown
+        self._settled(message)
+        word = "refused_by_page"
+        return replace(tried, outcome=GaveUp(word) if unknown else NotSent(word))
+
+    def _settled(self, message: str) -> None:
+        self._refusals.pop(message, None)
+        self._unknown.discard(message)
 
 
 async def try_in_page(

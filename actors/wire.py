@@ -229,7 +229,7 @@ class NatsWire:
         """See Wire.place."""
         return (await self._js.stream_info(subjects.COMMANDS)).state.last_seq
 
-    async def forget(self, session: SessionId, place: int) -> None:
+    async def forget(self, session: SessionId, place: int, position: int) -> None:
         """See Wire.forget."""
         name = f"{session.user}={session.bot}"
         for consumer in (f"session={name}", f"outbox={name}"):
@@ -237,7 +237,8 @@ class NatsWire:
                 await self._js.delete_consumer(subjects.COMMANDS, consumer)
         for family in (subjects.session_commands(session), subjects.send_command(session)):
             await self._js.purge_stream(subjects.COMMANDS, subject=family, seq=place + 1)
-        await self._js.purge_stream(subjects.EVENTS, subject=subjects.message_family(session))
+        messages = subjects.message_family(session)
+        await self._js.purge_stream(subjects.EVENTS, subject=messages, seq=position + 1)
 
 
 def _config(name: str, family: str, in_hand: int = 1_000) -> ConsumerConfig:

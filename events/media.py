@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from io import BufferedIOBase
 from typing import Protocol
@@ -69,8 +70,12 @@ class MediaStore(Protocol):
         """Look an object up; raises MediaGone and MediaAway."""
         ...
 
-    async def forget(self, session: SessionId) -> None:
-        """Delete every object of a session; raises MediaAway."""
+    async def names(self, session: SessionId) -> list[str]:
+        """List every object of a session; raises MediaAway."""
+        ...
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """Delete objects; those that are gone are no error. Raises MediaAway."""
         ...
 
 
@@ -149,16 +154,26 @@ class JetStreamMedia:
             position, read = (held.seq or position) + 1, read + len(chunk)
             yield chunk
 
-    async def forget(self, session: SessionId) -> None:
-        """See MediaStore.forget."""
+    async def names(self, session: SessionId) -> list[str]:
+        """See MediaStore.names."""
         prefix = f"{session.dotted}/"
         try:
             store = await self._js().object_store(subjects.MEDIA)
             async with asyncio.timeout(6 * PATIENCE):
-                for held in await store.list(ignore_deletes=True):
-                    if held.name.startswith(prefix) and not held.deleted:
-                        await store.delete(held.name)
+                held = await store.list(ignore_deletes=True)
         except js_errors.NotFoundError:
-            return
+            return []  # None at all.
+        except AWAY as error:
+            raise MediaAway from error
+        return [each.name for each in held if each.name.startswith(prefix) and not each.deleted]
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """See MediaStore.forget."""
+        try:
+            store = await self._js().object_store(subjects.MEDIA)
+            async with asyncio.timeout(6 * PATIENCE):
+                for name in names:
+                    with contextlib.suppress(js_errors.NotFoundError):
+                        await store.delete(name)
         except AWAY as error:
             raise MediaAway from error

@@ -233,8 +233,10 @@ def _wrong_method(request: Request) -> Problem:
         if route.matches(request.scope)[0] is not Match.NONE
     ]
     # `create` might be a session's id too, but whoever names that path means the route.
-    named = [route for route in routes if route.path == request.scope["path"]]
-    taken = {method for route in named or routes for method in route.methods or ()}
+    open_parts = [(route.path or "").count("{") for route in routes]
+    fewest = min(open_parts, default=0)
+    named = [route for route, parts in zip(routes, open_parts, strict=True) if parts == fewest]
+    taken = {method for route in named for method in route.methods or ()}
     taken |= {"HEAD"} if "GET" in taken and has_head(request.scope["path"]) else set()
     detail = f"This route does not take {request.method}."
     return Problem(405, "wrong_method", detail, headers={"Allow": ", ".join(sorted(taken))})

@@ -85,11 +85,11 @@ def test_a_session_made_again_at_once_is_not_taken_along_by_the_clean_up(
         world.wait_for(ANN, "pairing")
         forget, begun, go = world.wire.forget, threading.Event(), threading.Event()
 
-        async def slowly(session: SessionId, place: int) -> None:
+        async def slowly(session: SessionId, place: int, position: int) -> None:
             begun.set()
             while not go.is_set():
                 await asyncio.sleep(0.002)
-            await forget(session, place)
+            await forget(session, place, position)
 
         monkeypatch.setattr(world.wire, "forget", slowly)
         world.wire.command(ANN, e.Delete())

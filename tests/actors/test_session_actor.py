@@ -13,6 +13,7 @@ from actors.inbox import Delivered
 from events import codec, subjects
 from events import session_events as e
 from events.backoff import Backoff
+from events.envelope import Envelope
 from events.live import Qr, Settled
 from events.log import Guard
 from events.message import MessageEvent, Sending, Sent
@@ -426,11 +427,8 @@ def test_a_message_that_the_page_never_takes_holds_up_no_other_for_long(world: W
     bad = world.send(ANN, "bad")
     world.send(ANN, "good")
 
-    def delays() -> list[float]:
-        return [s.delay for s in list(world.wire.settled) if s.envelope is bad]
-
     for refusals_before in range(1, 5):
-        world.until(lambda refused=refusals_before: len(delays()) == refused)
+        world.until(lambda refused=refusals_before: len(settled(world, bad)) == refused)
         world.wire.redeliver(ANN)
     world.wait_for(ANN, "failed")
     world.wait_for(ANN, "sent")
@@ -438,8 +436,43 @@ def test_a_message_that_the_page_never_takes_holds_up_no_other_for_long(world: W
     failed = world.envelopes(ANN, "failed")[0].data
     assert (failed["message"], failed["reason"]) == ("bad", "refused_by_page")
     assert world.envelopes(ANN, "sent")[0].data["message"] == "good"
-    assert delays() == [2.0, 4.0, 8.0, 16.0, 0.0]
+    assert settled(world, bad) == [2.0, 4.0, 8.0, 16.0, 0.0]
     assert not world.envelopes(ANN, "operations_paused")
+
+
+def test_a_message_of_unknown_outcome_that_no_page_takes_is_not_called_unsent(
+    world: World,
+) -> None:
+    world.linked(ANN)
+    world.whatsapp.sends.extend(["lost", *["untaken"] * 5])
+    command = world.send(ANN, "m1")
+
+    for tries in range(1, 6):
+        world.until(lambda tries=tries: len(settled(world, command)) == tries)
+        world.wire.redeliver(ANN)
+
+    world.wait_for(ANN, "unresolved")
+    assert world.envelopes(ANN, "unresolved")[0].data["reason"] == "refused_by_page"
+
+
+def test_a_page_that_takes_no_message_at_all_costs_no_more_than_a_few(world: World) -> None:
+    world.linked(ANN)
+    world.whatsapp.sends.extend(["untaken"] * 100)
+    for number in range(6):
+        world.send(ANN, f"m{number}")
+
+    def go_on() -> bool:
+        world.advance(1)
+        world.wire.redeliver(ANN)
+        return any(s.delay == 30 for s in list(world.wire.settled))
+
+    world.until(go_on)
+    assert len(world.envelopes(ANN, "failed")) == 3
+
+
+def settled(world: World, command: Envelope) -> list[float]:
+    """After how long a command was to come again, each time it was settled."""
+    return [s.delay for s in list(world.wire.settled) if s.envelope is command]
 
 
 def test_a_send_that_takes_longer_than_its_queue_waits_is_not_made_twice(world: World) -> None:

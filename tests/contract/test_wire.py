@@ -163,7 +163,7 @@ async def test_what_comes_for_an_id_after_its_removal_is_kept(node: Node) -> Non
     place = await node.wire.place()
     await node.send("of the new one")
 
-    await node.wire.forget(SESSION, place)
+    await node.wire.forget(SESSION, place, 0)
 
     kept = [pending.envelope.id for pending in await node.wire.pending_sends(SESSION)]
     assert kept == ["of the new one"]

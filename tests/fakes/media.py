@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedIOBase
 
@@ -37,11 +37,16 @@ class FakeMedia:
         digest = hashlib.sha256(content).hexdigest()
         return Held(mime, file_name, len(content), digest, _chunks(content))
 
-    async def forget(self, session: SessionId) -> None:
+    async def names(self, session: SessionId) -> list[str]:
         """See events.media.MediaStore."""
         self._reach()
-        for name in [name for name in self.objects if name.startswith(f"{session.dotted}/")]:
-            del self.objects[name]
+        return [name for name in self.objects if name.startswith(f"{session.dotted}/")]
+
+    async def forget(self, names: Sequence[str]) -> None:
+        """See events.media.MediaStore."""
+        self._reach()
+        for name in names:
+            self.objects.pop(name, None)
 
     def _reach(self) -> None:
         if self.mistake is not None:

@@ -82,6 +82,7 @@ class FakeWire:
     settled: list[Settled] = field(default_factory=list)
     outbox: dict[SessionId, deque[Envelope]] = field(default_factory=dict)
     forgotten: list[SessionId] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     creates: list[Ear] = field(default_factory=list)
     queued: deque[Callable[[Ear], None]] = field(default_factory=deque)
     controls: dict[SessionId, deque[Envelope]] = field(default_factory=dict)
@@ -149,12 +150,14 @@ class FakeWire:
 
     async def place(self) -> int:
         """See actors.inbox.Wire."""
-        return 0
+        return len(self.places)
 
-    async def forget(self, session: SessionId, place: int) -> None:
+    async def forget(self, session: SessionId, place: int, position: int) -> None:
         """See actors.inbox.Wire."""
         self.forgotten.append(session)
-        self.outbox.pop(session, None)
+        queue = self.outbox.get(session, deque())
+        for envelope in [each for each in queue if self.places[each.id] <= place]:
+            queue.remove(envelope)
 
     # --- what tests do ----------------------------------------------------------
 
@@ -200,6 +203,7 @@ class FakeWire:
         """Put a send into a session's outbox; it is delivered when the gate is open."""
         envelope = _seal(payload, session)
         self.outbox.setdefault(session, deque()).append(envelope)
+        self.places[envelope.id] = len(self.places) + 1
         self.redeliver(session)
         return envelope
 

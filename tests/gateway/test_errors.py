@@ -185,6 +185,14 @@ async def test_the_wrong_method_is_a_405(alone: Running) -> None:
     assert answer.headers["allow"] == "DELETE"
 
 
+async def test_a_named_part_of_an_address_tells_its_own_methods(alone: Running) -> None:
+    # `logout` may be a bot's name as well; that pair's methods are not this route's.
+    answer = await alone.http.request("OPTIONS", "/api/sessions/ann-bot/logout")
+
+    is_problem(answer, 405)
+    assert answer.headers["allow"] == "POST"
+
+
 # --- too large --------------------------------------------------------------------
 
 

@@ -79,6 +79,7 @@ class PoolActor(pykka.ThreadingActor):
         self._creates: Inbox | None = None
         self._drain: Drain | None = None
         self._ending = False
+        self._begun_again: set[SessionId] = set()
         self._registry = Registry(parts)
         self._recorder = PoolRecorder(parts)
         self._launches = Launches(
@@ -259,11 +260,20 @@ class PoolActor(pykka.ThreadingActor):
         """Have a session come back whose actor failed: here after a pause, or elsewhere."""
         self._launches.give_back(session)
         if self._tenure.leaving:
-            self._let_go(session, hand_over=True)
+            self._hand_over_fallen(session)
         elif self._tenure.holds(session) and session in self._registry.sessions:
             self._children.revive_later(session)
         else:
             self._let_go(session, hand_over=False)
+
+    def _hand_over_fallen(self, session: SessionId) -> None:
+        """Begin a session once more, only to hand it over as the others are: with its profile."""
+        if session in self._begun_again or not self._tenure.holds(session):
+            self._let_go(session, hand_over=True)
+            return
+        self._begun_again.add(session)
+        self._begin(session)
+        self._children.tell(session, to_session.Halt())
 
     def _start_or_drop(self, session: SessionId) -> None:
         if session in self._registry.sessions:
@@ -346,11 +356,7 @@ class PoolActor(pykka.ThreadingActor):
                 self._drained()
             return
         for session in self._children.dead:
-            # It begins once more, only to be handed over as the others are, with its profile.
-            if self._tenure.holds(session):
-                self._begin(session)
-            else:
-                self._children.drop(session)
+            self._hand_over_fallen(session)
         self._drain = Drain(
             [*self._children.alive, *self._children.leaving],
             self._recorder,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.session import SessionActor
-from actors.session_messages import Message
+from actors.session_messages import Halt, Message
 from events.subjects import SessionId
 from tests.actors.world import NUMBER, World, a_world
 from tests.fakes.browser import FakeBrowser
@@ -281,6 +281,28 @@ def test_a_drain_hands_over_what_fell_and_has_not_come_back(
     drain(one)
 
     two.until(lambda: two.advance(1) or (ready_on(two, ANN) and ready_on(two, BOB)))
+    assert one.pool_data("node_draining")["left"] == 0
+
+
+def test_a_drain_hands_over_what_falls_meanwhile(
+    one: World, two: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.linked(ANN)
+    receive = SessionActor._receive
+    struck: list[object] = []
+
+    def strike_once(self: SessionActor, message: Message) -> None:
+        if isinstance(message, Halt) and not struck:
+            struck.append(message)
+            raise RuntimeError("a bug")
+        receive(self, message)
+
+    monkeypatch.setattr(SessionActor, "_receive", strike_once)
+    drain(one)
+
+    # Its profile was never saved before, and is now: the link holds on the other node.
+    two.until(lambda: two.advance(1) or ready_on(two, ANN))
+    assert struck
     assert one.pool_data("node_draining")["left"] == 0
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 import pykka
@@ -84,6 +82,7 @@ from events.session_facts import (
 )
 from events.session_rules import decide
 from events.subjects import SessionId
+from events.traces import where
 
 S = State
 
@@ -162,10 +161,7 @@ class SessionActor(pykka.ThreadingActor):
             self._log.warning("session.lost_to_another_owner")
             self._fall(to_pool.Lost(self.identity))
         except Exception as error:  # noqa: BLE001  # whatever it is, it takes down this session only
-            # Not its words: they may quote a message.
-            [*_, place] = extract_tb(error.__traceback__)
-            where = f"{Path(place.filename).name}:{place.lineno}"
-            self._log.error("session.died", error=type(error).__name__, where=where)
+            self._log.error("session.died", at=where(error))
             self._fall(to_pool.Died(self.identity))
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:

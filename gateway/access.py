@@ -8,8 +8,9 @@ import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from events.traces import where
 from gateway.instruments import Instruments
-from gateway.problems import Problem, where
+from gateway.problems import Problem
 
 log = structlog.get_logger()
 

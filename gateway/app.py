@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from events.settings import Settings
+from events.traces import where
 from gateway import (
     archive,
     asyncapi,
@@ -56,7 +57,7 @@ from gateway.health_history import History, RedisShelf
 from gateway.idempotency import Idempotency
 from gateway.origins import Cors, Origins, Pages
 from gateway.parts import Parts, assemble
-from gateway.problems import Problem, broker_away, from_validation, read_models_away, where
+from gateway.problems import Problem, broker_away, from_validation, read_models_away
 from gateway.remembered import Remembered
 from gateway.socketio import SocketIO
 from gateway.spelling import Spelling, has_head

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -143,11 +142,3 @@ _ADDRESS = re.compile(
 def without_addresses(text: str) -> str:
     """Drop URLs, addresses and paths from a text that comes from inside."""
     return _ADDRESS.sub("…", text)
-
-
-def where(error: BaseException) -> list[str]:
-    """Name what failed and the last places in the code, and nothing that it was told."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    return [type(error).__name__] + [
-        f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames
-    ]

@@ -22,7 +22,7 @@ from socketio.exceptions import ConnectionRefusedError as Refused
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
-from gateway.access import where
+from events.traces import where
 from gateway.answers import now
 from gateway.auth import key_of
 from gateway.broker import BrokerAway

@@ -11,10 +11,10 @@ import structlog
 
 from events.lease import Lease
 from events.settings import Settings
+from events.traces import where
 from gateway.addresses import Guarded, Reachable
 from gateway.broker import Broker, BrokerAway
 from gateway.directory import Directory
-from gateway.problems import where
 from gateway.sending import Sender
 from gateway.tasks import end
 from gateway.webhooks.bucket import Bucket

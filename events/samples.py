@@ -53,7 +53,7 @@ SAMPLES: tuple[Payload, ...] = (
     e.QrExhausted(attempts=6),
     e.Authenticated(deadline=LATER),
     e.AuthFailed(reason="rejected"),
-    e.Ready(phone=CHAT, lid="7@lid", push_name="Ada 😀"),
+    e.Ready(phone=CHAT, lid="7@lid", push_name="Ada 😀", again=True),
     e.Offline(reason="TIMEOUT", deadline=LATER),
     e.Crashed(reason="page_crashed", detail="the renderer ended", memory_mb=512),
     e.BackingOff(attempt=3, max_attempts=5, delay=3.951, until=LATER),

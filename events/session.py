@@ -144,6 +144,11 @@ class Session:
         return WORDS[self.state]
 
     @property
+    def is_coming_back(self) -> bool:
+        """Whether it would be ready again: after failures, or without its connection."""
+        return self.failures > 0 or self.state is S.OFFLINE
+
+    @property
     def breaker(self) -> BreakerState:
         """The start breaker as the events tell it: closed, open or half_open."""
         if self.state is S.SUSPENDED:
@@ -203,7 +208,7 @@ def _apply(was: Session, event: SessionEvent) -> Session:
         case e.Authenticated():
             return replace(was, state=S.AUTHENTICATED, linked=True, deadline=event.deadline)
         case e.Ready():
-            back = 1 if was.failures or was.state is S.OFFLINE else 0
+            back = 1 if was.is_coming_back else 0
             return replace(
                 was,
                 state=S.READY,

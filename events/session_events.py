@@ -186,13 +186,14 @@ class AuthFailed(Payload):
 
 
 class Ready(Payload):
-    """The session sends and receives."""
+    """The session sends and receives. `again`: a failure or a lost connection is over."""
 
     kind: ClassVar[str] = "ready"
 
     phone: str
     lid: str | None = None
     push_name: str | None = None
+    again: bool = False
 
 
 class Offline(Payload):

@@ -276,7 +276,12 @@ def _recovered(session: Session) -> e.Recovered:
 def _synced(session: Session, fact: Synced, now: datetime, policy: Policy) -> Events:
     if session.state not in {S.STARTING, S.PAIRING, S.AUTHENTICATED, S.OFFLINE}:
         return ()
-    ready = e.Ready(phone=fact.phone, lid=fact.lid, push_name=fact.push_name)
+    ready = e.Ready(
+        phone=fact.phone,
+        lid=fact.lid,
+        push_name=fact.push_name,
+        again=session.is_coming_back,
+    )
     recovered: Events = (_recovered(session),) if session.probing else ()
     if session.state in {S.STARTING, S.PAIRING}:
         deadline = now + timedelta(seconds=policy.sync_timeout)

@@ -65,7 +65,6 @@ _LETTER = Letter(
     event="message-received",
     session="ada-shop",
     position=1042,
-    away=False,
     reason="gave_up",
     attempts=35,
     error="HTTP 500",

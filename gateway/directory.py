@@ -26,6 +26,12 @@ ANEW = 1_000
 """Events by which the read models may be behind and their no is still believed."""
 
 
+def taken(session: SessionId) -> Problem:
+    """Say that a pair cannot be used: both may hold dashes, and another joins to the same id."""
+    detail = f"The id {session.joined} belongs to another session already."
+    return Problem(409, "id_taken", detail)
+
+
 class Directory:
     """Looks sessions up. Every call raises ReadModelsAway."""
 
@@ -61,9 +67,12 @@ class Directory:
         return view
 
     async def existing(self, session: SessionId) -> SessionView:
-        """Look a session up by its two halves; raises Problem 404."""
+        """Look a session up by its two halves; raises Problem 404, and 409 for a taken id."""
         view = await self.view(session)
         if view is None:
+            owner = await self.pair(session.joined)
+            if owner is not None and owner != session and await self.view(owner) is not None:
+                raise taken(session)
             raise await self._missing(session.joined)
         return view
 

@@ -20,16 +20,14 @@ Face = tuple[str, Json]
 """A name that clients know, and the payload under it."""
 
 
-def faces_of(session: SessionId, at: str, payload: AnyPayload, *, was_away: bool) -> list[Face]:
+def faces_of(session: SessionId, at: str, payload: AnyPayload) -> list[Face]:
     """Name an event in all the ways that it has outside; none: it is nobody's business there.
 
     That is who owns the session, its snapshots and breaker, further codes (qr-update
     tells them), what is about to be sent; pools and commands.
     """
     say = _Say(session.joined, at)
-    return (
-        _of_a_start(say, payload, was_away) or _of_an_end(say, payload) or _of_chats(say, payload)
-    )
+    return _of_a_start(say, payload) or _of_an_end(say, payload) or _of_chats(say, payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ class _Say:
         return [self.of("message-failed", **more)]
 
 
-def _of_a_start(say: _Say, payload: AnyPayload, was_away: bool) -> list[Face]:
+def _of_a_start(say: _Say, payload: AnyPayload) -> list[Face]:
     """Tell how a session comes up, to where it is ready."""
     match payload:
         case e.Registered():
@@ -86,7 +84,7 @@ def _of_a_start(say: _Say, payload: AnyPayload, was_away: bool) -> list[Face]:
         case e.Ready():
             name = {"phoneNumber": number(payload.phone), "pushName": payload.push_name}
             ready = say.of("session-ready", status="ready", **name)
-            again = [say.of("session-reconnected", status="ready", **name)] if was_away else []
+            again = [say.of("session-reconnected", status="ready", **name)] if payload.again else []
             return [ready, *again, say.changed(State.READY)]
         case _:
             return []

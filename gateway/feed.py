@@ -24,7 +24,7 @@ from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.codes import Codes
 from gateway.directory import Directory
-from gateway.frames import Away, Frame, Told
+from gateway.frames import Frame, Told
 from gateway.line import Line
 from gateway.outcomes import Heard, Outcomes
 from gateway.pictures import data_url
@@ -72,7 +72,6 @@ class Feed:
         # By session, None for those who watch all: a frame looks at no other line.
         self._lines: dict[str | None, dict[Line, Watch]] = {}
         self._over = False
-        self._away = Away()
         self._notices: asyncio.Queue[Heard] = asyncio.Queue(WAITING)
         self._position: int | None = None
         self._started = asyncio.Event()
@@ -123,7 +122,7 @@ class Feed:
             if stored.subject.startswith("wa.evt.session."):
                 # Whoever opens a view now is shown a state that is not older than this.
                 self._outcomes.note(told.session, told.envelope, told.payload.kind)
-            frame = frames.of_event(told, self._away)
+            frame = frames.of_event(told)
             if frame is not None:
                 self._deal(frame)
         self._position = stored.position

@@ -9,11 +9,9 @@ that knows no positions (Socket.IO) may show all faces.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from events import codec, live, subjects
-from events import session_events as e
 from events.clock import utc_now
 from events.codec import AnyPayload
 from events.envelope import Envelope, new_id
@@ -81,30 +79,11 @@ def decoded(stored: Stored) -> Told | None:
         return None
 
 
-class Away:
-    """Which sessions lost their connection since they were ready."""
-
-    def __init__(self, sessions: Iterable[SessionId] = ()) -> None:
-        self.sessions = set(sessions)
-
-    def before(self, told: Told) -> bool:
-        """Tell whether a session was away until this event, and remember what it says."""
-        was = told.session in self.sessions
-        match told.payload:
-            case e.Offline() | e.Crashed():
-                self.sessions.add(told.session)
-            case e.Ready() | e.Removed():
-                self.sessions.discard(told.session)
-            case _:
-                pass
-        return was
-
-
-def of_event(told: Told, away: Away) -> Frame | None:
+def of_event(told: Told) -> Frame | None:
     """Tell an event of the log; None if it is nobody's business outside."""
     envelope, session = told.envelope, told.session
     at = instant(envelope.time)
-    faces = faces_of(session, at, told.payload, was_away=away.before(told))
+    faces = faces_of(session, at, told.payload)
     if not faces:
         return None
     return Frame(envelope.id, told.position, at, session.joined, session.user, tuple(faces))

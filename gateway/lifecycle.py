@@ -24,7 +24,7 @@ from events.session_events import (
 )
 from events.subjects import SessionId
 from gateway.commands import Commands, Published, refusal
-from gateway.directory import Directory, placeholder
+from gateway.directory import Directory, placeholder, taken
 from gateway.outcomes import Head, Heard, Listener, Outcomes
 from gateway.problems import Problem
 from projections.views import SessionView
@@ -76,9 +76,7 @@ class Lifecycle:
                 errors=[{"field": "plubotId", "rule": rule}],
             )
         if owner is not None and owner != session and view is None:
-            raise Problem(
-                409, "id_taken", f"The id {session.joined} belongs to another session already."
-            )
+            raise taken(session)
         if view is not None and not fresh and State(view.state) not in AT_REST:
             return Created(view, settled=True)
         with self._outcomes.listen(session) as listener:

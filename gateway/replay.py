@@ -16,7 +16,7 @@ from events.settings import Settings
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
 from gateway.directory import Directory
-from gateway.frames import Away, Frame
+from gateway.frames import Frame
 from gateway.watch import Watch
 
 READERS = 8
@@ -72,13 +72,12 @@ class Replay:
             if pair is None
             else (subjects.session_family(pair), subjects.message_family(pair))
         )
-        away = Away()
         async with self._readers:
             try:
                 async with aclosing(self._log.read(filters, since + 1)) as events:
                     async for stored in events:
                         told = frames.decoded(stored)
-                        frame = None if told is None else frames.of_event(told, away)
+                        frame = None if told is None else frames.of_event(told)
                         if frame is not None and watch.wants(frame):
                             yield frame
             except (LogAway, Hole) as error:

@@ -207,7 +207,7 @@ async def status(session_id: OfPath, parts: Use, caller: Who) -> Response:
 @router.get(
     "/{userId}/{plubotId}",
     summary="Show a session by its two halves",
-    responses={200: {"model": SessionAnswer} | PLACED} | errors(400, 404, 503),
+    responses={200: {"model": SessionAnswer} | PLACED} | errors(400, 404, 409, 503),
 )
 @needs("read")
 async def show_pair(user_id: UserOfPath, plubot_id: BotOfPath, parts: Use, caller: Who) -> Response:

@@ -14,7 +14,7 @@ from events.log import Hole, LogAway
 from gateway.broker import BrokerAway
 from gateway.webhooks.caller import Caller, NotTaken, Taken
 from gateway.webhooks.endpoint import Endpoint
-from gateway.webhooks.lane import Lane, Patience, Waiting
+from gateway.webhooks.lane import Lane, Patience
 from gateway.webhooks.letters import Letter, Letters
 from gateway.webhooks.past import Due, Past
 from gateway.webhooks.record import Record
@@ -53,9 +53,9 @@ class Courier:
         self._lane = lane
         self._too_much = asyncio.Event()
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, position: int) -> None:
         """Have an event wait at the end of the lane."""
-        self._lane.add(waiting)
+        self._lane.add(position)
         if self._holds_too_much:
             self._too_much.set()
 
@@ -101,8 +101,8 @@ class Courier:
             try:
                 behind = past.behind(lane.session, lane.waiting[-1], covered)
                 async with aclosing(behind) as events:
-                    async for waiting in events:
-                        lane.waiting.append(waiting)
+                    async for position in events:
+                        lane.waiting.append(position)
                         await self._make_room()
             except (LogAway, Hole):
                 await past.until_there()
@@ -130,7 +130,7 @@ class Courier:
         past = self._route.past
         while True:
             try:
-                return await past.at(self._lane.session, self._lane.waiting[0])
+                return await past.at(self._lane.waiting[0])
             except BrokerAway:
                 await past.until_there()
 
@@ -172,7 +172,6 @@ class Courier:
     async def _bury(self, reason: str) -> None:
         """Make the first event of the lane a dead letter."""
         lane, route = self._lane, self._route
-        first = lane.waiting[0]
         due = await self._read()
         if due is None:
             self._gone()
@@ -183,8 +182,7 @@ class Courier:
             event_id=due.told.envelope.id,
             event=due.name,
             session=lane.session.dotted,
-            position=first.position,
-            away=first.away,
+            position=lane.waiting[0],
             reason=reason,
             attempts=lane.attempts,
             error=lane.error,

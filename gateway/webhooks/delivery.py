@@ -24,7 +24,7 @@ from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.caller import Caller
 from gateway.webhooks.courier import Courier, Route
 from gateway.webhooks.endpoint import Endpoint
-from gateway.webhooks.lane import Lane, Patience, Waiting
+from gateway.webhooks.lane import Lane, Patience
 from gateway.webhooks.letters import Letters
 from gateway.webhooks.past import Past
 from gateway.webhooks.progress import Totals
@@ -133,18 +133,18 @@ class Delivery:
                 if await self._past.end() < record.position:
                     # A log that never came so far is another log.
                     record.begin_again()
-                async with aclosing(self._past.follow(record.position, record.away)) as events:
+                async with aclosing(self._past.follow(record.position)) as events:
                     async for seen in events:
                         record.position = seen.position
                         record.changed()
-                        if seen.session is not None and seen.waiting is not None:
-                            self._add(seen.session, seen.waiting)
+                        if seen.session is not None:
+                            self._add(seen.session, seen.position)
             except (LogAway, Hole):
                 await self._past.until_there()
 
-    def _add(self, session: SessionId, waiting: Waiting) -> None:
+    def _add(self, session: SessionId, position: int) -> None:
         courier = self._couriers.get(session) or self._open(Lane(session))
-        courier.add(waiting)
+        courier.add(position)
 
     def _open(self, lane: Lane) -> Courier:
         courier = Courier(self._route, lane)

@@ -11,14 +11,6 @@ from events.subjects import SessionId
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An event that waits: its place in the log, and whether its session was away before it."""
-
-    position: int
-    away: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Patience:
     """How long a lane is tried for, and how much may wait meanwhile."""
 
@@ -36,7 +28,7 @@ class Lane:
     """
 
     session: SessionId
-    waiting: deque[Waiting] = field(default_factory=deque[Waiting])
+    waiting: deque[int] = field(default_factory=deque[int])
     newest: int = 0
     behind: bool = False
     failures: int = 0
@@ -50,19 +42,19 @@ class Lane:
         """Whether the last try failed."""
         return self.failures > 0
 
-    def add(self, one: Waiting) -> None:
+    def add(self, position: int) -> None:
         """Have an event wait at the end."""
-        self.newest = one.position
+        self.newest = position
         # Of a lane that is behind, reading on comes to it.
         if not self.behind:
-            self.waiting.append(one)
+            self.waiting.append(position)
 
-    def passed(self) -> Waiting:
+    def passed(self) -> int:
         """Let the first one go; the next has had no try."""
         self.attempts = 0
         return self.waiting.popleft()
 
-    def taken(self) -> Waiting:
+    def taken(self) -> int:
         """Note that the first one was delivered: the lane is well."""
         self.failures = 0
         self.since = self.due = self.error = None

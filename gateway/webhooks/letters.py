@@ -22,7 +22,7 @@ PAUSE = 0.5
 
 
 class Letter(BaseModel):
-    """Why an event was not delivered. `position` and `away` are what it takes to try again."""
+    """Why an event was not delivered. `position` is what it takes to try again."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,6 @@ class Letter(BaseModel):
     event: str
     session: str
     position: int
-    away: bool
     reason: str
     attempts: int
     error: str | None

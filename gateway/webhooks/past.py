@@ -17,9 +17,8 @@ from events.log import LogAway, Stored
 from events.subjects import SessionId
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
-from gateway.frames import Away, Told
+from gateway.frames import Told
 from gateway.webhooks.endpoint import Endpoint
-from gateway.webhooks.lane import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +34,10 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An event that was read: what waits because of it, if the endpoint asked for it."""
+    """An event that was read, and the session in whose lane it waits; None: nobody asked for it."""
 
     position: int
     session: SessionId | None
-    waiting: Waiting | None
 
 
 class Past:
@@ -62,40 +60,36 @@ class Past:
             raise LogAway(type(error).__name__) from error
         return held.state.last_seq
 
-    async def follow(self, after: int, away: Away) -> AsyncGenerator[Seen]:
+    async def follow(self, after: int) -> AsyncGenerator[Seen]:
         """Give what comes after a position, for ever; raises LogAway and Hole."""
         following = self._log.follow(self._all, after + 1)
         async with aclosing(following) as events:
             async for stored in events:
                 if stored is not None:
-                    yield self._seen(stored, away)
+                    yield self._seen(stored)
 
-    async def behind(
-        self, session: SessionId, first: Waiting, until: int
-    ) -> AsyncGenerator[Waiting]:
-        """Give what waits behind an event of a session, up to a position; raises LogAway, Hole."""
+    async def behind(self, session: SessionId, first: int, until: int) -> AsyncGenerator[int]:
+        """Give the positions that wait behind one of a session; raises LogAway and Hole."""
         family = (subjects.session_family(session), subjects.message_family(session))
-        away = _away(session, first)
-        reading = self._log.read(family, first.position)
+        reading = self._log.read(family, first + 1)
         async with aclosing(reading) as events:
             async for stored in events:
                 if stored.position > until:
                     return
-                seen = self._seen(stored, away)
-                if seen.waiting is not None and stored.position > first.position:
-                    yield seen.waiting
+                if self._seen(stored).session is not None:
+                    yield stored.position
 
-    async def at(self, session: SessionId, waiting: Waiting) -> Due | None:
+    async def at(self, position: int) -> Due | None:
         """Read one event again; None if it is gone from the log. Raises BrokerAway."""
         try:
-            raw = await self._broker.jetstream.get_msg(subjects.EVENTS, seq=waiting.position)
+            raw = await self._broker.jetstream.get_msg(subjects.EVENTS, seq=position)
         except js_errors.NotFoundError:
             return None
         except AWAY as error:
             raise BrokerAway from error
-        stored = Stored(waiting.position, raw.subject or "", raw.time or utc_now(), raw.data or b"")
+        stored = Stored(position, raw.subject or "", raw.time or utc_now(), raw.data or b"")
         told = frames.decoded(stored)
-        frame = None if told is None else frames.of_event(told, _away(session, waiting))
+        frame = None if told is None else frames.of_event(told)
         name = None if frame is None else self._endpoint.face(frame)
         written = None if frame is None or name is None else frame.under(frozenset({name}))
         if told is None or frame is None or written is None:
@@ -108,16 +102,8 @@ class Past:
         await self._broker.until_connected()
         await asyncio.sleep(0.2)
 
-    def _seen(self, stored: Stored, away: Away) -> Seen:
+    def _seen(self, stored: Stored) -> Seen:
         told = frames.decoded(stored)
-        if told is None:
-            return Seen(stored.position, None, None)
-        was_away = told.session in away.sessions
-        frame = frames.of_event(told, away)
+        frame = None if told is None else frames.of_event(told)
         wanted = frame is not None and self._endpoint.face(frame) is not None
-        waiting = Waiting(stored.position, was_away) if wanted else None
-        return Seen(stored.position, told.session, waiting)
-
-
-def _away(session: SessionId, waiting: Waiting) -> Away:
-    return Away({session} if waiting.away else ())
+        return Seen(stored.position, told.session if told is not None and wanted else None)

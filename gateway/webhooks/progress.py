@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from events.subjects import SessionId
-from gateway.webhooks.lane import Lane, Waiting
+from gateway.webhooks.lane import Lane
 
 RECENT = 30
 """Deliveries that are remembered for people to look at."""
@@ -43,7 +43,6 @@ class Stopped(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     position: int
-    away: bool
     failures: int = 0
     attempts: int = 0
     since: datetime | None = None
@@ -53,10 +52,8 @@ class Stopped(BaseModel):
     @classmethod
     def of(cls, lane: Lane) -> Stopped:
         """Note where a lane stands."""
-        first = lane.waiting[0]
         return cls(
-            position=first.position,
-            away=first.away,
+            position=lane.waiting[0],
             failures=lane.failures,
             attempts=lane.attempts,
             since=lane.since,
@@ -68,7 +65,7 @@ class Stopped(BaseModel):
         """Make the lane again; what waited behind its first is still to be read."""
         return Lane(
             session=session,
-            waiting=deque([Waiting(self.position, self.away)]),
+            waiting=deque([self.position]),
             newest=newest,
             behind=True,
             failures=self.failures,
@@ -96,7 +93,6 @@ class Progress(BaseModel):
 
     position: int
     writer: str = ""
-    away: tuple[str, ...] = ()
     lanes: dict[str, Stopped] = {}
     recent: tuple[Delivered, ...] = ()
     totals: Totals = Totals()

@@ -11,7 +11,6 @@ from events.clock import utc_now
 from events.envelope import new_id
 from events.subjects import SessionId
 from gateway.broker import BrokerAway
-from gateway.frames import Away
 from gateway.webhooks.bucket import Bucket
 from gateway.webhooks.endpoint import Endpoint
 from gateway.webhooks.lane import Lane
@@ -41,7 +40,6 @@ class Record:
         self._unsaved = asyncio.Event()
         self._recent: deque[Delivered] = deque(maxlen=RECENT)
         self.position = 0
-        self.away = Away()
         self.totals = Totals()
         self.lanes: dict[SessionId, Lane] = {}
 
@@ -53,14 +51,13 @@ class Record:
         held = Progress.model_validate_json(entry.raw)
         self._revision = entry.revision
         self.position = held.position
-        self.away = Away(SessionId.parse(dotted) for dotted in held.away)
         self.totals = held.totals
         self._recent.extend(held.recent)
         return held.opened()
 
     def begin_again(self) -> None:
         """Stand at the beginning of a log that is another one."""
-        self.position, self.away = 0, Away()
+        self.position = 0
 
     def changed(self) -> None:
         """Have it saved soon."""
@@ -130,7 +127,6 @@ class Record:
         return Progress(
             position=self.position,
             writer=self._me,
-            away=tuple(sorted(session.dotted for session in self.away.sessions)),
             lanes={s.dotted: Stopped.of(lane) for s, lane in self.lanes.items() if lane.waiting},
             recent=tuple(self._recent),
             totals=self.totals,

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 
-from events.subjects import SessionId
 from gateway.broker import Broker
 from gateway.webhooks.caller import Caller, NotTaken, Taken
 from gateway.webhooks.endpoint import Endpoint
-from gateway.webhooks.lane import Waiting
 from gateway.webhooks.letters import Kept, Letters
 from gateway.webhooks.past import Past
 from gateway.webhooks.replies import EVENT, Replies
@@ -86,8 +84,7 @@ class Redrive:
 
     async def _one(self, endpoint: Endpoint, past: Past, caller: Caller, kept: Kept) -> Driven:
         letter = kept.letter
-        session = SessionId.parse(letter.session)
-        due = await past.at(session, Waiting(letter.position, letter.away))
+        due = await past.at(letter.position)
         if due is None:
             await self._letters.delete(kept.number)
             return Driven(kept, "gone")

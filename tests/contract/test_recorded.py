@@ -28,7 +28,7 @@ from events.redis import connect
 from events.session import Session, State, evolve
 from events.settings import Settings
 from events.subjects import SessionId
-from gateway.frames import Away, decoded, of_event
+from gateway.frames import decoded, of_event
 from projections.read import RedisReadModels
 from projections.rebuild import rebuild
 
@@ -193,7 +193,7 @@ def test_every_event_is_shown_to_who_watches(folder: Folder) -> None:
 
     told = [decoded(stored) for stored, envelope in events if ".pool." not in envelope.type]
 
-    frames = [of_event(one, Away()) for one in told if one is not None]
+    frames = [of_event(one) for one in told if one is not None]
     names = {name for frame in frames if frame is not None for name, _ in frame.faces}
 
     assert None not in told

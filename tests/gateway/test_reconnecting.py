@@ -23,11 +23,17 @@ async def test_what_becomes_of_a_session_that_lost_its_browser_is_told_to_the_en
 
         service.launcher.of(str(ANN)).die()
         away, back = await socket.frames(2)
+        returned = await connect(
+            service.gateway, session=ANN.joined, events=",".join(NOTICES), since=away["position"]
+        )
+        (late,) = await returned.frames(1)
         service.launcher.fail_always(Unreachable("net::ERR_INTERNET_DISCONNECTED"))
         service.launcher.of(str(ANN)).die()
         again, given_up = await socket.frames(2)
 
     attempt = {"sessionId": ANN.joined, "attempt": 1, "maxAttempts": 2, "delay": 50}
+    # Nothing before it is told, and it is still what it was.
+    assert (late["event"], late["id"]) == ("session-reconnected", back["id"])
     assert away["event"] == again["event"] == "session-reconnecting"
     assert away["payload"].items() >= attempt.items()
     assert back["event"] == "session-reconnected"

@@ -172,6 +172,18 @@ async def test_an_id_that_joins_like_anothers_is_a_conflict(
     assert node.commands == []
 
 
+async def test_a_pair_whose_id_is_taken_is_not_shown_as_missing(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await node.registered(SessionId("a-b", "c"))
+
+    shown = await http.get("/api/sessions/a/b-c")
+    free = await http.get("/api/sessions/a/b-d")
+
+    assert (shown.status_code, free.status_code) == (409, 404)
+    assert shown.json()["detail"] == "The id a-b-c belongs to another session already."
+
+
 REFUSALS = {
     "a user's limit": ("user_limit", 429),
     "a full pool": ("pool_full", 503),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from events.backoff import Backoff
 from events.subjects import SessionId
-from gateway.webhooks.lane import Lane, Patience, Waiting
+from gateway.webhooks.lane import Lane, Patience
 from gateway.webhooks.progress import Progress, Stopped
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -17,19 +17,19 @@ PATIENCE = Patience(Backoff(1, 3_600, 0), DAY, waiting=3)
 def lane(*positions: int) -> Lane:
     made = Lane(SessionId("ann", "shop"))
     for position in positions:
-        made.add(Waiting(position, away=False))
+        made.add(position)
     return made
 
 
 def held(one: Lane) -> list[int]:
-    return [waiting.position for waiting in one.waiting]
+    return list(one.waiting)
 
 
 def test_events_wait_in_order_until_they_are_delivered() -> None:
     one = lane(1, 2, 3)
 
     one.taken()
-    one.add(Waiting(4, away=False))
+    one.add(4)
 
     assert held(one) == [2, 3, 4]
     assert one.newest == 4
@@ -39,7 +39,7 @@ def test_a_lane_that_is_behind_leaves_to_the_log_what_comes() -> None:
     one = lane(1)
     one.behind = True
 
-    one.add(Waiting(2, away=False))
+    one.add(2)
 
     assert held(one) == [1]
     assert one.newest == 2

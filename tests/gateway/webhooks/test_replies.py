@@ -53,7 +53,6 @@ async def test_a_reply_to_what_came_twice_is_sent_once(
         event="message-received",
         session=ONE.dotted,
         position=receiver.taken[0].frame["position"],
-        away=False,
         reason="gave_up",
         attempts=1,
         error=None,

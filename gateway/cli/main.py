@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import structlog
 import typer
-from pydantic import JsonValue
-from rich.console import Console
-from rich.table import Table
 
-from events.bar import bar
-from events.connection import NoBroker, connect
-from events.jetstream_log import JetStreamLog
-from events.log import LogError
-from events.redis import AWAY
-from events.redis import connect as connect_redis
-from gateway.cli import draining, programs, tenants, why
-from gateway.cli import keys as keeping
+from gateway.cli import draining, key_commands, listing, programs, why
 from gateway.cli import link as linking
 from gateway.cli import tail as tailing
 from gateway.cli import top as watching
-from gateway.cli.service import CannotDo, Json, Service, broker_and_redis, embedded_nats, find
+from gateway.cli.service import CannotDo, broker_and_redis
+from gateway.cli.terminal import options, out, plain, service
 
 app = typer.Typer(
     name="wa",
@@ -39,19 +28,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# No markup: what comes from a session could hold it.
-out = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-
-@dataclass(slots=True)
-class Options:
-    """What was said before the command."""
-
-    url: str | None = None
-    key: str | None = None
-
-
-options = Options()
+app.add_typer(key_commands.app, name="keys")
 
 
 @app.callback()
@@ -64,10 +41,6 @@ def begin(
 ) -> None:
     """Take what holds for every command."""
     options.url, options.key = url, api_key
-
-
-def _service() -> Service:
-    return find(options.url, options.key)
 
 
 @app.command()
@@ -100,7 +73,7 @@ def tail(
             wanted,
             follow=follow,
             as_json=as_json,
-            show=_plain,
+            show=plain,
         )
     )
 
@@ -112,35 +85,7 @@ def sessions(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the sessions and their states."""
-    service = _service()
-    asked = {name: value for name, value in (("userId", user), ("status", status)) if value}
-    with service.http() as http:
-        rows = _rows(service.call(http, "GET", "/api/sessions", params=asked), "sessions")
-    if as_json:
-        # Codes to scan are credentials, and a terminal is often recorded.
-        _plain(json.dumps([row | {"qr": None, "qrDataUrl": None} for row in rows], indent=2))
-        return
-    if not rows:
-        out.print("No session. Make one: wa link USER BOT")
-        return
-    table = _table("SESSION", "STATUS", "PHONE", "SENT", "RECEIVED", "LAST ACTIVITY", "WHY")
-    for row in rows:
-        table.add_row(*_row(row))
-    out.print(table)
-
-
-def _row(row: dict[str, JsonValue]) -> list[str]:
-    metrics = row.get("metrics")
-    counted = metrics if isinstance(metrics, dict) else {}
-    return [
-        str(row.get("sessionId")),
-        str(row.get("status")),
-        str(row.get("phoneNumber") or "").partition("@")[0],
-        str(counted.get("messagesSent", "")),
-        str(counted.get("messagesReceived", "")),
-        _moment(row.get("lastActivity")),
-        str(row.get("error") or row.get("reason") or ""),
-    ]
+    listing.sessions(service(), user, status, as_json=as_json)
 
 
 @app.command("why")
@@ -153,8 +98,8 @@ def why_is(
 
     The log itself is read, so any moment of its life can be asked for.
     """
-    for line in why.told(_service(), session, at, events):
-        _plain(line)
+    for line in why.told(service(), session, at, events):
+        plain(line)
 
 
 @app.command()
@@ -162,7 +107,7 @@ def top(
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2,
 ) -> None:
     """Watch sessions, rates and breakers until Ctrl-C; in a pipe, one table and the end."""
-    watching.top(_service(), out, interval)
+    watching.top(service(), out, interval)
 
 
 @app.command()
@@ -170,40 +115,7 @@ def breakers(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the circuit breakers: sessions, their pages, nodes; what is open comes first."""
-    service = _service()
-    with service.http() as http:
-        rows = _rows(service.call(http, "GET", "/api/breakers"), "breakers")
-    if as_json:
-        _plain(json.dumps(rows, indent=2))
-        return
-    table = _table("OF", "TYPE", "STATE", "FAILURES", "REJECTED", "NEXT ATTEMPT", "SINCE")
-    for row in sorted(rows, key=lambda row: row.get("state") == "closed"):
-        table.add_row(
-            str(row.get("sessionId") or row.get("node")),
-            str(row.get("type")),
-            str(row.get("state")),
-            f"{row.get('failures')} of {row.get('threshold')}",
-            str(row.get("rejected")),
-            _moment(row.get("nextAttempt")),
-            _moment(row.get("since")),
-        )
-    out.print(table)
-
-
-def _rows(answer: Json, name: str) -> list[Json]:
-    found = answer.get(name)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, header_style="dim")
-    for name in names:
-        table.add_column(name)
-    return table
-
-
-def _moment(at: JsonValue) -> str:
-    return str(at or "")[:19].replace("T", " ")
+    listing.breakers(service(), as_json=as_json)
 
 
 @app.command()
@@ -221,17 +133,17 @@ def link(
     `wa link USER BOT` makes the session if there is none; `wa link SESSION`
     takes one that exists. With --phone, the code is one to type.
     """
-    service = _service()
+    there = service()
     if bot is None:
-        user, bot = linking.pair_of(service, user)
-    linking.link(service, user, bot, patience=timeout, say=out.print, show=_draw, phone=phone)
+        user, bot = linking.pair_of(there, user)
+    linking.link(there, user, bot, patience=timeout, say=out.print, show=_draw, phone=phone)
 
 
 def _draw(code: str) -> None:
     # The last code is worth nothing any more: on a terminal it makes room.
     if out.is_terminal:
         out.clear()
-    _plain(code)
+    plain(code)
 
 
 @app.command()
@@ -244,11 +156,11 @@ def send(
     ] = None,
 ) -> None:
     """Send a text and say what became of it."""
-    service = _service()
+    there = service()
     headers = {"Idempotency-Key": key} if key else {}
     body = {"sessionId": session, "to": to, "message": text}
-    with service.http() as http:
-        answer = service.call(http, "POST", "/api/messages/send", json=body, headers=headers)
+    with there.http() as http:
+        answer = there.call(http, "POST", "/api/messages/send", json=body, headers=headers)
     if answer.get("status") == "sent":
         out.print(f"sent: {answer.get('messageId')}")
     else:
@@ -265,105 +177,17 @@ def drain(
 
     It runs on, empty, until it is stopped. A node that is stopped hands over by itself.
     """
-    handed = draining.drain(_service(), node, timeout)
+    handed = draining.drain(service(), node, timeout)
     out.print(f"{node} is empty: {handed} sessions were handed over")
-
-
-keys = typer.Typer(help="API keys: of admins, and of users.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
-
-
-@keys.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is, for people.")],
-    user: Annotated[
-        str | None, typer.Option(help="The user it belongs to; without one it is an admin's.")
-    ] = None,
-    scope: Annotated[
-        list[str] | None, typer.Option(help="read, send or manage; repeatable. Else all three.")
-    ] = None,
-    days: Annotated[float | None, typer.Option(help="Worth nothing after as many days.")] = None,
-) -> None:
-    """Make a key and show it, once."""
-    out.print(keeping.create(_service(), name, user, scope, days))
-
-
-@keys.command("list")
-def list_keys() -> None:
-    """List the keys; the first admin key, which is in no list, is not among them."""
-    out.print(keeping.table(_service()))
-
-
-@keys.command("revoke")
-def revoke_key(
-    key_id: Annotated[str, typer.Argument(metavar="ID", help="As `wa keys list` shows it.")],
-) -> None:
-    """Make a key worth nothing."""
-    out.print(f"revoked: {keeping.revoke(_service(), key_id)}")
-
-
-@keys.command("nats")
-def nats_user(
-    user: Annotated[str, typer.Argument(help="The user whose sessions it reaches.")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
-) -> None:
-    """Make a user at NATS for a tenant's own service, and show its password, once.
-
-    It commands and hears the sessions of USER and nobody else's. The same again
-    renews the password: who is connected with the earlier one is cut.
-    """
-    server = embedded_nats()
-    if server is None:
-        _tell_fragment(user, remove=remove)
-    elif remove:
-        out.print(f"removed: {tenants.take(server, user)}")
-    else:
-        given = tenants.give(server, user)
-        out.print("renewed; the earlier password is worth nothing now" if given.renewed else "made")
-        out.print(f"server:   {server.url}\nuser:     {given.login}\npassword: {given.password}")
-
-
-def _tell_fragment(user: str, *, remove: bool) -> None:
-    """Say what to type where NATS is not ours to configure."""
-    # Twice, for the reason that gateway/cli/tenants.py tells.
-    again = "Then have it read that, twice: nats-server --signal reload=PID (of your nats-server)"
-    if remove:
-        out.print(f"Take the block {tenants.block(user)} out of your nats-server's accounts.")
-    else:
-        shown = tenants.fragment(user)
-        out.print("Put this among the accounts of your nats-server, in place of an earlier one:\n")
-        _plain(f"{shown}\n")
-    out.print(again)
 
 
 @app.command()
 def rebuild() -> None:
     """Build the read models in Redis anew from the log; readers go on meanwhile."""
-    asyncio.run(_rebuild())
+    # Imported here, so that other commands need not wait for it.
+    from gateway.cli import rebuilding
 
-
-async def _rebuild() -> None:
-    from projections import rebuild as rebuilding
-
-    settings = broker_and_redis()
-    try:
-        client = await connect(settings, "ops", name="wa-rebuild", patience=5)
-    except NoBroker as error:
-        raise CannotDo(f"{error}. Is the service running? Else set NATS_URL") from None
-    redis = connect_redis(settings)
-    try:
-        with bar("rebuild") as advance:
-            log = JetStreamLog(client.jetstream())
-            count = await rebuilding.rebuild(log, redis, settings, advance)
-    except rebuilding.RebuildFailed as error:
-        raise CannotDo(f"{error}; the read models are as they were") from None
-    except AWAY as error:
-        raise CannotDo(f"Redis: {error}; the read models are as they were") from None
-    except LogError as error:
-        raise CannotDo(f"the log: {error}; the read models are as they were") from None
-    finally:
-        await redis.aclose()
-        await client.close()
+    count = asyncio.run(rebuilding.run())
     out.print(f"{count} events read; the read models are new.")
 
 
@@ -412,10 +236,6 @@ def doctor() -> None:
     from gateway.cli import doctor as examining
 
     raise typer.Exit(examining.run())
-
-
-def _plain(text: str) -> None:
-    print(text, flush=True)
 
 
 def main() -> None:

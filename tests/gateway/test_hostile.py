@@ -191,15 +191,16 @@ def _body(dice: random.Random) -> tuple[bytes, str]:
             return json.dumps(good | fields if dice.random() < 0.5 else fields).encode(), kind
 
 
-async def status_of(port: int, request: bytes) -> int:
-    """Send bytes and read the status; 0 where the server hangs up instead."""
+async def status_of(port: int, request: bytes) -> tuple[int, bytes]:
+    """Send bytes and read the status, and what a failure says; 0 where the server hangs up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
         line = await asyncio.wait_for(reader.readline(), 60)
-        return int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
+        status = int(line.split()[1]) if line.startswith(b"HTTP/1.1 ") else 0
+        return status, await reader.read(4_000) if status >= 500 else b""
     except (ConnectionError, asyncio.LimitOverrunError):
-        return 0
+        return 0, b""
     finally:
         writer.close()
 
@@ -214,9 +215,9 @@ async def attack(gateway: Running, seed: int, count: int) -> Counter[int]:
 
     async def one() -> None:
         for request in requests:
-            status = await status_of(gateway.port, request)
+            status, said = await status_of(gateway.port, request)
             answers[status] += 1
-            assert status < 500, (status, request[:600])
+            assert status < 500, (status, said, request[:600])
 
     await asyncio.gather(*(one() for _ in range(8)))
     return answers

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from events.clock import utc_now
-from tests.bench import appends, peers, rebuilding, sending, snapshots
+from tests.bench import appends, crowding, peers, rebuilding, sending, snapshots
 from tests.bench.rows import Row, Say
 from tests.faults import machine
 
@@ -32,6 +32,7 @@ PARTS: dict[str, Measure] = {
     "peers": peers.measure,
     "appends": appends.measure,
     "rebuilding": rebuilding.measure,
+    "crowding": crowding.measure,
     "snapshots": snapshots.measure,
 }
 

@@ -15,12 +15,15 @@ from tests.fakes.browser import FakeBrowser, FakeLauncher
 
 
 class LinkedLauncher(FakeLauncher):
-    """Makes browsers that need no scan, and forgets those that are over."""
+    """Makes browsers that need no scan, each on a phone of its own, and forgets who is over."""
+
+    _phones = 0
 
     def browser(self, profile: Path, owner: str) -> FakeBrowser:
         """See FakeLauncher.browser."""
         if self.whatsapp.device_of(profile) is None:
-            self.whatsapp.pair(profile, "15550001111")
+            self._phones += 1
+            self.whatsapp.pair(profile, f"1555{self._phones:07d}")
         self.browsers = self.running
         return super().browser(profile, owner)
 

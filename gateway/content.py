@@ -100,7 +100,7 @@ class Outgoing:
     """A message on its way out through the session of the path, and who pays for it."""
 
     def __init__(
-        self, session_id: OfPath, *, parts: Use, caller: Who, spend: Spend, once: Once = None
+        self, session_id: OfPath, *, parts: Use, caller: Who, spend: Spend, once: Once
     ) -> None:
         self._id, self._once = session_id, once
         self._parts, self._caller, self._spend = parts, caller, spend

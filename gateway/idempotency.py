@@ -10,9 +10,8 @@ died, and whoever asks again carries the request out: what POSTs do here (start,
 stop, log out, deliver again) may be done twice, but for sends, and for making an
 API key, of which one that nobody was told is left in the list.
 
-Sends are told apart by their key on the log already, for longer than a day and
-across crashes; for them only the request is remembered, and the outcome looked
-up anew, so that asking again tells when a queued message was sent.
+Of a send that only waits, asking again tells how it stands: its record says that it
+was handed over, so nothing is handed over again (gateway/keyed.py).
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway import remembered
 from gateway.auth import key_of
 from gateway.broker import BrokerAway
+from gateway.keyed import Keyed, under_way
 from gateway.problems import Problem, broker_away
 from gateway.quotas import SENDS
 from gateway.remembered import LARGEST, Claim, Held, Remembered, Secret, Told
@@ -42,6 +42,7 @@ log = structlog.get_logger()
 LONGEST = 255
 RULE = f"must be 1 to {LONGEST} printable ASCII characters"
 _KEY = re.compile(rf"[ -~]{{1,{LONGEST}}}")
+QUEUED = 202
 PATIENCE = 2.0
 """Seconds that a send waits for the one before it under the same key."""
 
@@ -60,7 +61,9 @@ class Idempotency:
         self._remembered = remembered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        keys = Headers(scope=scope).getlist("idempotency-key") if _is_post(scope) else []
+        # Who is nobody is turned away behind this, and leaves no record here.
+        known = _is_post(scope) and "caller" in scope["state"]
+        keys = Headers(scope=scope).getlist("idempotency-key") if known else []
         if not keys:
             await self._app(scope, receive, send)
             return
@@ -78,21 +81,45 @@ class Idempotency:
         fingerprint = digest(body)
         is_send = SENDS.fullmatch(scope["path"]) is not None
         begun = await self._begin(secret, fingerprint, is_send=is_send)
+        found = begun if isinstance(begun, Claim) else begun.record
+        keyed = Keyed(key, self._remembered, secret, found) if is_send else None
+        scope["state"]["keyed"] = keyed
         if isinstance(begun, Claim):
-            await self._first(begun, is_send, scope, receive, send)
+            await self._first(begun, keyed, scope, receive, send)
             return
         budget = scope["state"]["budget"]
         budget.user, budget.free = begun.record.user, True
-        if begun.record.told is None:
-            await self._app(scope, receive, send)
+        told = begun.record.told
+        if told is None or (is_send and told.status == QUEUED):
+            await self._again(begun, keyed, scope, receive, send)
         else:
-            await _replay(begun.record.told)(scope, receive, send)
+            await _replay(told)(scope, receive, send)
+
+    async def _again(
+        self, held: Held, keyed: Keyed | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Let a send through whose outcome is not known yet, and keep what it has come to."""
+        answer: list[Message] = []
+
+        async def noted(message: Message) -> None:
+            answer.append(message)
+            await send(message)
+
+        await self._app(scope, receive, noted)
+        told = _told(answer)
+        if keyed is None or told is None or held.record.stage == "begun":
+            return
+        handed_over = keyed.accepted or keyed.in_doubt
+        is_news = held.record.told is None or told.status != QUEUED
+        if handed_over and is_news and _is_outcome(told.status):
+            with contextlib.suppress(BrokerAway):
+                await keyed.amend(held, told)
 
     async def _begin(self, secret: Secret, fingerprint: str, *, is_send: bool) -> Held | Claim:
         """Claim the key, or return the request that has it. Raises Problem 409, 422.
 
-        A send whose first request does not end (its gateway may be dead) goes on all
-        the same: the key is the message's own id, so it is sent once whoever asks.
+        A send whose first request takes long goes on all the same: the key is the
+        message's own id, so it is sent once whoever asks.
         """
         began, seen = time.monotonic(), 0
         while True:
@@ -108,13 +135,14 @@ class Idempotency:
             if found.record.stage == "done":
                 return found
             waited = time.monotonic() - began
-            if is_send and waited >= PATIENCE:
-                return found
             # No clocks are compared: a sign of life is another revision than the first seen.
             seen = seen or found.revision
-            if not is_send and found.revision != seen:
-                raise _under_way()
-            if not is_send and waited >= remembered.ABANDONED:
+            lives = found.revision != seen
+            if lives and is_send and waited >= PATIENCE:
+                return found
+            if lives and not is_send:
+                raise under_way()
+            if not lives and waited >= remembered.ABANDONED:
                 claim = await self._remembered.take_over(secret, fingerprint, found)
                 if claim is not None:
                     log.info("idempotency.taken_over")
@@ -122,7 +150,7 @@ class Idempotency:
             await asyncio.sleep(LOOK)
 
     async def _first(
-        self, claim: Claim, is_send: bool, scope: Scope, receive: Receive, send: Send
+        self, claim: Claim, keyed: Keyed | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Let a request through, and keep its outcome before the client has it."""
         answer: list[Message] = []
@@ -141,7 +169,7 @@ class Idempotency:
             # Not cancelled: whether a write under way landed would be unknown.
             await showing
             try:
-                await self._settle(claim, told, is_send, scope["state"]["budget"].user)
+                await self._settle(claim, told, keyed, scope["state"]["budget"].user)
             except BrokerAway:
                 # It is done all the same, and its client must hear of it.
                 log.warning("idempotency.not_kept", path=scope["path"])
@@ -162,20 +190,17 @@ class Idempotency:
                     log.debug("idempotency.not_renewed")
 
     async def _settle(
-        self, claim: Claim, told: Told | None, is_send: bool, user: str | None
+        self, claim: Claim, told: Told | None, keyed: Keyed | None, user: str | None
     ) -> None:
-        if told is None or not _is_kept(told.status) or len(told.body) > LARGEST:
-            await self._remembered.forget(claim)
+        in_doubt = keyed is not None and keyed.in_doubt
+        kept = _is_outcome if in_doubt else _is_kept
+        if told is not None and kept(told.status) and len(told.body) <= LARGEST:
+            await self._remembered.finish(claim, user, told)
+        elif in_doubt:
+            # Nobody knows whether it was handed over; if it goes again, then the same way.
+            await self._remembered.finish(claim, user, None)
         else:
-            await self._remembered.finish(claim, user, None if is_send else told)
-
-
-def _under_way() -> Problem:
-    detail = "The first request with this Idempotency-Key is still under way; ask again."
-    problem = Problem(409, "under_way", detail)
-    # Other conflicts do not pass by waiting; this one does.
-    problem.retry_after = 1.0
-    return problem
+            await self._remembered.forget(claim)
 
 
 def _is_post(scope: Scope) -> bool:
@@ -226,6 +251,11 @@ async def _read(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
 
 def _is_kept(status: int) -> bool:
     return 200 <= status < 300 or status == 422
+
+
+def _is_outcome(status: int) -> bool:
+    """Whether this is what became of a message that was handed over: 409 is one that expired."""
+    return _is_kept(status) or status == 409
 
 
 def _told(answer: list[Message]) -> Told | None:

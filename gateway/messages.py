@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Body, Depends, Header, Query
+from starlette.requests import Request
 from starlette.responses import Response
 
 from events.subjects import SessionId
@@ -20,6 +21,7 @@ from gateway.answers import (
 )
 from gateway.budget import Spend
 from gateway.callers import Who, needs
+from gateway.keyed import Keyed, keyed_of
 from gateway.message_answers import message_dto
 from gateway.named import OfPath
 from gateway.parts import Use
@@ -29,16 +31,26 @@ from gateway.wire import MessageBody, SendBody, instant
 
 router = APIRouter(tags=["messages"])
 
-Once = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[ -~]*$",
-        description="The same key never sends twice: the answer is that of the first call.",
-    ),
-]
+
+async def _once(
+    request: Request,
+    _: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[ -~]*$",
+            description="The same key never sends twice: the answer is that of the first call.",
+        ),
+    ] = None,
+) -> Keyed | None:
+    return keyed_of(request)
+
+
+Once = Annotated[Keyed | None, Depends(_once)]
+"""What the middleware found for the request's key."""
+
 _ERRORS = errors(400, 404, 409, 413, 422, 429, 503)
 _EXAMPLE: dict[str, Any] = {"to": "+49 170 1234567", "message": "Hello"}
 
@@ -61,7 +73,7 @@ async def send(
     parts: Use,
     caller: Who,
     spend: Spend,
-    once: Once = None,
+    once: Once,
 ) -> Response:
     """Send through a session, or through the least loaded ready session of a user.
 
@@ -96,7 +108,7 @@ async def send_through(
     parts: Use,
     caller: Who,
     spend: Spend,
-    once: Once = None,
+    once: Once,
 ) -> Response:
     """See send."""
     view = await parts.directory.by_id(session_id, caller)

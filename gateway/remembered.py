@@ -7,10 +7,11 @@ caller has: the API key and the idempotency key together. Neither is stored.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -51,7 +52,8 @@ class Told(BaseModel):
 class Record(BaseModel):
     """A request that came under a key, and its answer once there is one.
 
-    `user` is whose quota the request fell under, `by` the claim that wrote this.
+    `user` is whose quota the request fell under, `by` the claim that wrote this, and
+    `session` through which one a send goes, once that is chosen.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +62,7 @@ class Record(BaseModel):
     at: datetime
     by: str = ""
     stage: Literal["begun", "done"] = "begun"
+    session: str | None = None
     user: str | None = None
     told: Told | None = None
 
@@ -95,10 +98,13 @@ class Claim:
     secret: Secret
     fingerprint: str
     revision: int
+    session: str | None = None
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of its own writes, which come from two tasks."""
 
     def record(self) -> Record:
         """Write that the request is under way."""
-        return Record(fingerprint=self.fingerprint, at=utc_now(), by=self.id)
+        return Record(fingerprint=self.fingerprint, at=utc_now(), by=self.id, session=self.session)
 
     def settled(self, user: str | None, told: Told | None) -> Record:
         """Write that it is over."""
@@ -122,7 +128,7 @@ class Remembered:
 
     async def take_over(self, secret: Secret, fingerprint: str, held: Held) -> Claim | None:
         """Claim the key of a request that was given up; None if it shows a sign after all."""
-        claim = Claim(new_id(), secret, fingerprint, held.revision)
+        claim = Claim(new_id(), secret, fingerprint, held.revision, held.record.session)
         return claim if await self._claimed(claim) else None
 
     async def renew(self, claim: Claim) -> bool:
@@ -148,6 +154,10 @@ class Remembered:
         """Keep how a request ended, unless somebody took it for abandoned."""
         await self._replace(claim, claim.settled(user, told))
 
+    async def amend(self, secret: Secret, held: Held, told: Told) -> None:
+        """Keep a later answer of a request that ended, unless somebody did so meanwhile."""
+        await self._write(secret, held.record.model_copy(update={"told": told}), held.revision)
+
     async def forget(self, claim: Claim) -> None:
         """Free a key: nothing was done under it."""
         try:
@@ -165,16 +175,17 @@ class Remembered:
 
     async def _replace(self, claim: Claim, record: Record) -> bool:
         """Write over what a claim wrote; False if that is not there any more."""
-        revision = await self._write(claim.secret, record, claim.revision)
-        if revision is None:
-            # A write of our own may have landed though its answer was lost.
-            held = await self.look(claim.secret)
-            if held is None or held.record.by != claim.id:
-                return False
-            revision = await self._write(claim.secret, record, held.revision)
-        if revision is not None:
-            claim.revision = revision
-        return revision is not None
+        async with claim.turn:
+            revision = await self._write(claim.secret, record, claim.revision)
+            if revision is None:
+                # A write of our own may have landed though its answer was lost.
+                held = await self.look(claim.secret)
+                if held is None or held.record.by != claim.id:
+                    return False
+                revision = await self._write(claim.secret, record, held.revision)
+            if revision is not None:
+                claim.revision = revision
+            return revision is not None
 
     async def _write(self, secret: Secret, record: Record, last: int) -> int | None:
         """Write over revision `last`; 0: where nothing is. None if something else is there."""

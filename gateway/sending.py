@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,12 +18,13 @@ from events.session import State
 from events.settings import Settings
 from events.subjects import SessionId
 from gateway.codes import suspended
-from gateway.commands import Commands, refusal, send_id
+from gateway.commands import Commands, Published, refusal, send_id
 from gateway.directory import Directory
+from gateway.keyed import Keyed
 from gateway.outcomes import Heard, Outcomes
 from gateway.problems import Problem
 from gateway.stages import Course, Stages
-from projections.read import ReadModels
+from projections.read import ReadModels, ReadModelsAway
 from projections.views import MessageView, SessionView
 
 WAITS = frozenset(
@@ -89,14 +90,13 @@ class Sender:
         self._stages = stages
         self._under_way: Counter[SessionId] = Counter()
         self.outcomes: Counter[str] = Counter()
-        self._chosen: OrderedDict[tuple[str, str], SessionId] = OrderedDict()
 
     async def through(
         self,
         view: SessionView,
         to: str,
         body: str,
-        idempotency_key: str | None,
+        once: Keyed | str | None,
         *,
         content: Content | None = None,
         quoted: str | None = None,
@@ -104,6 +104,7 @@ class Sender:
     ) -> Delivery:
         """Send through a session. The same key again answers with the first outcome.
 
+        `once` is the key of a request with its record, or one that needs none.
         `file` keeps the file to send, and raises Problem and BrokerAway; it is not asked
         where nothing is sent.
         """
@@ -111,10 +112,13 @@ class Sender:
         longest = self._settings.max_message_chars
         if len(body) > longest:
             raise Problem(413, "too_long", f"message must be at most {longest:,} characters.")
-        key = message_key(idempotency_key)
+        keyed = once if isinstance(once, Keyed) else None
+        key = message_key(once.key if isinstance(once, Keyed) else once)
         course = self._stages.begin(session, key)
         state = State(view.state)
-        if idempotency_key is not None:
+        if keyed is not None and keyed.accepted:
+            return await self._handed_over(session, key, state)
+        if once is not None:
             recorded = await self._recorded(session, key)
             if recorded is not None and (recorded.status != "queued" or state is not State.READY):
                 return recorded
@@ -132,7 +136,7 @@ class Sender:
         self._under_way[session] += 1
         outcome = "refused"
         try:
-            delivery = await self._send(session, send, state, course)
+            delivery = await self._send(session, send, state, course, keyed)
             outcome = delivery.status
             return delivery
         finally:
@@ -142,37 +146,31 @@ class Sender:
             if not self._under_way[session]:
                 del self._under_way[session]
 
-    async def for_user(
-        self, user: str, to: str, body: str, idempotency_key: str | None
-    ) -> Delivery:
-        """Send through a user's least loaded ready session."""
+    async def for_user(self, user: str, to: str, body: str, keyed: Keyed | None) -> Delivery:
+        """Send through a user's least loaded ready session; under one key always through one."""
         views = await self._directory.every(user)
         if not views:
             raise Problem(404, "not_found", f"User {user} has no session.", exists=False)
-        session = await self._first_choice(user, views, idempotency_key)
+        session = None if keyed is None else await keyed.chosen()
         if session is None:
             session = self._least_loaded(views)
-        if idempotency_key is not None:
-            self._chosen[user, idempotency_key] = session
-            if len(self._chosen) > 10_000:
-                self._chosen.popitem(last=False)
+            if keyed is not None:
+                await keyed.choose(session)
         view = await self._directory.existing(session)
-        return await self.through(view, to, body, idempotency_key)
+        return await self.through(view, to, body, keyed)
 
-    async def _first_choice(
-        self, user: str, views: list[SessionView], idempotency_key: str | None
-    ) -> SessionId | None:
-        """Find the session that a key was sent through before: another one would send twice."""
-        if idempotency_key is None:
-            return None
-        chosen = self._chosen.get((user, idempotency_key))
-        if chosen is not None:
-            return chosen
-        for view in views:
-            session = SessionId(view.user, view.bot)
-            if await self._reads.message(session, message_key(idempotency_key)) is not None:
-                return session
-        return None
+    async def _handed_over(self, session: SessionId, key: str, state: State) -> Delivery:
+        """Tell how a message stands that was handed over, and wait if it may be going now."""
+        with self._outcomes.listen(session) as listener:
+            recorded = await self._known(session, key)
+            if recorded is None or recorded.status == "queued":
+                ended = None
+                if state is State.READY:
+                    ended = await listener.until(_outcome_of(key), self._settings.send_wait)
+                if ended is not None:
+                    return _told(session, ended)
+                recorded = await self._known(session, key) or recorded
+        return recorded or _queued(session, key)
 
     def _least_loaded(self, views: list[SessionView]) -> SessionId:
         ready = [v for v in views if State(v.state) is State.READY]
@@ -185,29 +183,28 @@ class Sender:
         best = min(ready, key=load)
         return SessionId(best.user, best.bot)
 
-    async def _send(self, session: SessionId, send: Send, state: State, course: Course) -> Delivery:
-        once = send_id(session, send.message)
+    async def _send(
+        self, session: SessionId, send: Send, state: State, course: Course, keyed: Keyed | None
+    ) -> Delivery:
         with self._outcomes.listen(session) as listener:
             course.publishing()
-            command = await self._commands.send(session, send, once)
+            command = await self._hand_over(session, send, keyed)
             if not command.duplicate:
                 course.queued()
             if state is not State.READY:
-                return _queued(session, send)
+                return _queued(session, send.message)
+
+            ended = _outcome_of(send.message)
 
             def outcome(heard: Heard) -> Outcome | Problem | None:
-                match heard.payload:
-                    case Sent() | Failed() | Expired() | Unresolved() as known:
-                        return known if known.message == send.message else None
-                    case _:
-                        return refusal(heard, command)
+                return ended(heard) or refusal(heard, command)
 
             # What was asked before may have its outcome already: then nothing more is said.
             slices = 10 if command.duplicate else 1
             found = None
             for _ in range(slices):
                 if command.duplicate:
-                    recorded = await self._recorded(session, send.message)
+                    recorded = await self._known(session, send.message)
                     if recorded is not None and recorded.status != "queued":
                         return recorded
                 found = await listener.until(outcome, self._settings.send_wait / slices)
@@ -216,11 +213,31 @@ class Sender:
         match found:
             case None:
                 # The listener alone misses what was said while NATS was away.
-                return await self._recorded(session, send.message) or _queued(session, send)
+                known = await self._known(session, send.message)
+                return known or _queued(session, send.message)
             case Problem():
+                if keyed is not None:
+                    keyed.in_doubt = False
                 raise found
             case _:
                 return _told(session, found)
+
+    async def _hand_over(self, session: SessionId, send: Send, keyed: Keyed | None) -> Published:
+        if keyed is not None:
+            keyed.in_doubt = True
+        try:
+            return await self._commands.send(session, send, send_id(session, send.message))
+        except Problem:
+            if keyed is not None:
+                keyed.in_doubt = False
+            raise
+
+    async def _known(self, session: SessionId, key: str) -> Delivery | None:
+        """Look up what was handed over: that it was is known, whoever is away now."""
+        try:
+            return await self._recorded(session, key)
+        except ReadModelsAway:
+            return None
 
     async def _recorded(self, session: SessionId, key: str) -> Delivery | None:
         view = await self._reads.message(session, key)
@@ -246,9 +263,19 @@ def _because(view: SessionView) -> str:
     return f" ({view.reason})" if view.reason and view.reason != "command" else ""
 
 
-def _queued(session: SessionId, send: Send) -> Delivery:
-    command = send_id(session, send.message)
-    return Delivery(session.joined, command, send.message, "queued", utc_now())
+def _queued(session: SessionId, key: str) -> Delivery:
+    return Delivery(session.joined, send_id(session, key), key, "queued", utc_now())
+
+
+def _outcome_of(key: str) -> Callable[[Heard], Outcome | None]:
+    def outcome(heard: Heard) -> Outcome | None:
+        match heard.payload:
+            case Sent() | Failed() | Expired() | Unresolved() as known:
+                return known if known.message == key else None
+            case _:
+                return None
+
+    return outcome
 
 
 def _told(session: SessionId, outcome: Outcome) -> Delivery:

@@ -19,7 +19,7 @@ from events.session_events import SessionEvent
 from events.streams import declare
 from events.subjects import SessionId
 from gateway.sending import message_key
-from tests.gateway.conftest import Running, serving, settings_for, until_ready
+from tests.gateway.conftest import serving, settings_for, until_ready
 from tests.gateway.node import ScriptedNode, received, sent
 from tests.gateway.reads import FakeReads
 from tests.gateway.test_errors import is_problem
@@ -344,20 +344,6 @@ async def test_the_same_key_goes_through_the_same_session(
 
     assert len({answer.json()["sessionId"] for answer in answers}) == 1
     assert node.sends == {"order-7": 1}
-
-
-async def test_another_gateway_finds_the_session_a_key_went_through(
-    http: httpx.AsyncClient, running: Running, node: ScriptedNode
-) -> None:
-    await node.ready(ONE)
-    await node.ready(TWO)
-    once = {"Idempotency-Key": "order-7"}
-    first = await http.post("/api/messages/send", json=FOR_USER, headers=once)
-    running.app.state.parts.sender._chosen.clear()
-
-    again = await http.post("/api/messages/send", json=FOR_USER, headers=once)
-
-    assert again.json() == first.json()
 
 
 async def test_a_user_without_a_ready_session_is_a_conflict(

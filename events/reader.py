@@ -145,6 +145,8 @@ class Reader:
 
         Raises Hole when the broker had more to tell, or forgot the reader; LogAway.
         """
+        if self.pending:
+            await self._pull.turn()
         loop = asyncio.get_running_loop()
         give_up = loop.time() + wait
         while True:

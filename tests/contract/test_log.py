@@ -16,7 +16,9 @@ from events.connection import connect
 from events.envelope import Envelope, new_id
 from events.jetstream_log import JetStreamLog
 from events.log import Conflict, Guard, Hole, Log, LogAway, Stored, Unknown
+from events.message import Received
 from events.reader import BATCH
+from events.samples import SAMPLES
 from events.settings import Settings
 from events.streams import declare
 from events.subjects import SessionId
@@ -317,3 +319,34 @@ async def test_an_append_that_nobody_answers_ends_unknown(own_nats: NatsServer) 
                 )
         finally:
             own_nats.resume()
+
+
+async def test_readers_of_much_do_not_have_their_connection_cut(tmp_path: Path) -> None:
+    """The broker cuts a client for which more waits than `max_pending`, and all of its readers."""
+    session = a_session()
+    subject, raw = subjects.message_event(session, "received"), large(session)
+    with nats_server(tmp_path, config="max_pending: 40MB") as server:
+        settings = Settings(nats_url=server.url, _env_file=None)
+        client = await connect(settings, "node", name="test", patience=30)
+        js = client.jetstream()
+        await declare(js, settings)
+        for _ in range(20):
+            await asyncio.gather(*(js.publish(subject, raw) for _ in range(20)))
+        log = JetStreamLog(js, back=client.back)
+
+        read = await asyncio.gather(*(count(log, subjects.ALL_MESSAGE_EVENTS) for _ in range(12)))
+
+        assert read == [400] * 12
+        assert client.stats["reconnects"] == 0
+        await client.close()
+
+
+async def count(log: Log, *filters: str) -> int:
+    return sum([1 async for _ in log.read(filters, 1)])
+
+
+def large(session: SessionId) -> bytes:
+    """An event of 100 kB."""
+    event = next(sample for sample in SAMPLES if isinstance(sample, Received))
+    grown = event.model_copy(update={"body": "x" * 100_000})
+    return codec.encode(codec.seal(grown, subject=session.dotted, source="x", at=NOW))

@@ -28,11 +28,19 @@ class Entry:
 class Bucket:
     """Every call raises BrokerAway."""
 
-    def __init__(self, js: Callable[[], JetStreamContext], name: str) -> None:
-        """`js` gives the JetStream of now; it may raise BrokerAway."""
+    def __init__(
+        self, js: Callable[[], JetStreamContext], name: str, forgotten: int | None = None
+    ) -> None:
+        """`js` gives the JetStream of now; it may raise BrokerAway.
+
+        What was deleted leaves a mark, for ever or for `forgotten` seconds.
+        """
         self._js = js
         self.stream = f"KV_{name}"
         self.prefix = f"$KV.{name}."
+        self._deleted = {"KV-Operation": "DEL"}
+        if forgotten is not None:
+            self._deleted["Nats-TTL"] = f"{forgotten}s"
 
     async def get(self, key: str) -> Entry | None:
         """Return the newest value of a key; None if there is none, or none any more."""
@@ -50,7 +58,7 @@ class Bucket:
         guarded = self.prefix + (key if family is None else f"{family}.>")
         headers = {GUARD_SEQUENCE: str(revision), GUARD_SUBJECT: guarded}
         if not raw:
-            headers["KV-Operation"] = "DEL"
+            headers |= self._deleted
         try:
             ack = await self._js().publish(self.prefix + key, raw, headers=headers)
         except js_errors.APIError as error:
@@ -64,6 +72,6 @@ class Bucket:
     async def delete(self, key: str) -> None:
         """Delete, whatever it is now."""
         try:
-            await self._js().publish(self.prefix + key, b"", headers={"KV-Operation": "DEL"})
+            await self._js().publish(self.prefix + key, b"", headers={**self._deleted})
         except AWAY as error:
             raise BrokerAway from error

@@ -74,6 +74,8 @@ def configs(settings: Settings) -> list[StreamConfig]:
             name=subjects.DEAD,
             subjects=[subjects.ALL_DEAD],
             max_age=30 * 86_400,
+            # Of a webhook that stays down, or of a session: then the oldest go.
+            max_msgs_per_subject=10_000,
             storage=StorageType.FILE,
             num_replicas=settings.replicas,
             max_consumers=MAX_CONSUMERS,

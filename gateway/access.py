@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import structlog
@@ -13,6 +14,8 @@ from gateway.instruments import Instruments
 from gateway.problems import Problem
 
 log = structlog.get_logger()
+
+_PERSONAL = re.compile(r"/(numbers|ids|chats)/[^/]+")
 
 
 class Access:
@@ -41,10 +44,10 @@ class Access:
         try:
             await self._app(scope, receive, noted)
         except ClientDisconnect:
-            log.debug("http.client_gone", path=scope["path"])
+            log.debug("http.client_gone", path=path_of(scope))
         except Exception as error:  # noqa: BLE001 - the edge: it becomes an answer
             # Only what and where: the text of an exception may quote a request.
-            log.error("http.failed", path=scope["path"], at=where(error))  # noqa: TRY400 - a trace would quote its text
+            log.error("http.failed", path=path_of(scope), at=where(error))  # noqa: TRY400 - a trace would quote its text
             if not status and scope["type"] == "http":
                 problem = Problem(500, "internal", "Something went wrong on our side.")
                 await problem.response()(scope, receive, noted)
@@ -55,10 +58,15 @@ class Access:
             log.info(
                 "http.served",
                 method=method,
-                path=scope["path"],
+                path=path_of(scope),
                 status=status,
                 seconds=round(seconds, 4),
             )
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path without what stands for somebody's phone: numbers, contacts and chats."""
+    return _PERSONAL.sub(r"/\1/…", scope["path"])
 
 
 def _template(scope: Scope) -> str:

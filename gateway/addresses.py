@@ -40,6 +40,8 @@ METADATA = frozenset(
 LONGEST_URL = 2_048
 
 _NAT64 = ip_network("64:ff9b::/96")
+_NOWHERE = tuple(ip_network(written) for written in ("192.88.99.0/24", "fec0::/10", "3fff::/20"))
+"""Relays and sites of old, and examples (RFC 7526, 3879, 9637), which Python 3.11 calls global."""
 
 
 class Forbidden(httpcore.ConnectError):
@@ -79,6 +81,8 @@ class Reachable:
 
 
 def _is_public(address: Address) -> bool:
+    if any(address in network for network in _NOWHERE):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

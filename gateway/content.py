@@ -38,7 +38,9 @@ _SENT: dict[int | str, dict[str, Any]] = {
     202: {"model": SentAnswer, "description": "Accepted; it is not on the wire yet."},
 } | _ERRORS
 _FETCHED = _SENT | errors(504)
-Open = Callable[[], Awaitable[UploadFile]]
+Open = Callable[[str], Awaitable[UploadFile]]
+"""Opens a file that a user sends."""
+
 _ID_PATTERN = r"^[A-Za-z0-9@._:-]+$"
 OfMessage = Annotated[
     str,
@@ -118,7 +120,7 @@ class Outgoing:
         view = await self._paid(to)
 
         async def kept() -> Media:
-            file = await open_file()
+            file = await open_file(view.user)
             try:
                 return await self._parts.uploads.keep(SessionId(view.user, view.bot), file, kind)
             finally:
@@ -230,7 +232,7 @@ async def media(
     before what is said of its type.
     """
 
-    async def opened() -> UploadFile:
+    async def opened(_: str) -> UploadFile:
         return file
 
     return await out.send_file(to, caption, opened, kind or None)

@@ -20,8 +20,11 @@ from starlette.datastructures import Headers, UploadFile
 from events.settings import Settings
 from gateway.addresses import Forbidden, Guarded, Reachable, bad_url
 from gateway.problems import Problem
+from gateway.turns import Turns
 
-CONNECTIONS = 8
+CONNECTIONS, EACH = 8, 2
+"""Files that are fetched at once, and those of one user among them."""
+
 HOPS = 4
 """Requests for one file: the first, and three redirects."""
 
@@ -40,19 +43,28 @@ class Downloads:
         self._largest = settings.media_max_mb * 1_048_576
         self._timeout = settings.media_timeout
         self._network = network or Guarded(self._reachable)
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+        self._turns = Turns(CONNECTIONS, EACH)
 
-    async def fetch(self, url: str) -> UploadFile:
-        """Fetch a file, to be closed by the caller.
+    async def fetch(self, url: str, user: str) -> UploadFile:
+        """Fetch a file for a user, to be closed by the caller.
 
         Raises Problem: 400 for a URL that is none, 413 for a file too large, 504 for one
-        that does not come in time, and 422 (`url_forbidden`, `url_failed`) for all else.
+        that does not come in time, 503 while too many others are fetched, and 422
+        (`url_forbidden`, `url_failed`) for all else.
         """
         rule = bad_url(url, self._reachable)
         if rule is not None:
             raise Problem(400, "bad_input", f"url {rule}.", errors=[{"field": "url", "rule": rule}])
         try:
-            async with asyncio.timeout(self._timeout), self._turns:
+            async with self._turns.turn(user, self._timeout):
+                return await self._in_time(url)
+        except TimeoutError:
+            detail = "Too many files are being fetched; try again."
+            raise Problem(503, "busy", detail, retry_after=1) from None
+
+    async def _in_time(self, url: str) -> UploadFile:
+        try:
+            async with asyncio.timeout(self._timeout):
                 return await self._follow(url)
         except TimeoutError:
             detail = f"The URL did not give the file within {self._timeout:g} s."

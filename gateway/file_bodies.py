@@ -40,13 +40,13 @@ class FileBody(Wire):
             raise PydanticCustomError("one_source", "must have either base64 or url")
         return self
 
-    async def open(self, downloads: Downloads, largest: int) -> UploadFile:
-        """Get the file, to be closed by the caller. `largest` in bytes.
+    async def open(self, downloads: Downloads, largest: int, user: str) -> UploadFile:
+        """Get the file for a user, to be closed by the caller. `largest` in bytes.
 
         Raises Problem: 400 for what is no base64, 413, and see Downloads.fetch.
         """
         if self.url is not None:
-            found = await downloads.fetch(self.url)
+            found = await downloads.fetch(self.url, user)
         else:
             content = _decoded(self.base64 or "", largest)
             found = UploadFile(BytesIO(content), size=len(content), headers=Headers({}))

@@ -30,6 +30,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import remembered
+from gateway.access import path_of
 from gateway.auth import key_of
 from gateway.broker import BrokerAway
 from gateway.keyed import Keyed, under_way
@@ -172,7 +173,7 @@ class Idempotency:
                 await self._settle(claim, told, keyed, scope["state"]["budget"].user)
             except BrokerAway:
                 # It is done all the same, and its client must hear of it.
-                log.warning("idempotency.not_kept", path=scope["path"])
+                log.warning("idempotency.not_kept", path=path_of(scope))
         for message in answer:
             await send(message)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,7 @@ from datetime import timedelta
 from events import subjects
 from events.clock import utc_now
 from events.connection import AWAY
-from events.log import Hole, LogAway
+from events.log import Hole, LogAway, Stored
 from events.settings import Settings
 from gateway import frames
 from gateway.broker import Broker, BrokerAway, BrokerLog
@@ -21,6 +21,9 @@ from gateway.watch import Watch
 
 READERS = 8
 """Temporary readers at once."""
+
+PAGE, LARGE = 500, 2_000_000
+"""Events and bytes that are read at once. No reader is kept while a slow client takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,28 @@ class Replay:
             if pair is None
             else (subjects.session_family(pair), subjects.message_family(pair))
         )
+        start, more = since + 1, True
+        while more:
+            page, more = await self._page(filters, start)
+            for stored in page:
+                start = stored.position + 1
+                told = frames.decoded(stored)
+                frame = None if told is None else frames.of_event(told)
+                if frame is not None and watch.wants(frame):
+                    yield frame
+
+    async def _page(self, filters: Sequence[str], start: int) -> tuple[list[Stored], bool]:
+        """Read some of what there is from a position on, and tell whether there is more."""
+        page: list[Stored] = []
+        size = 0
         async with self._readers:
             try:
-                async with aclosing(self._log.read(filters, since + 1)) as events:
+                async with aclosing(self._log.read(filters, start)) as events:
                     async for stored in events:
-                        told = frames.decoded(stored)
-                        frame = None if told is None else frames.of_event(told)
-                        if frame is not None and watch.wants(frame):
-                            yield frame
+                        page.append(stored)
+                        size += len(stored.raw)
+                        if len(page) == PAGE or size > LARGE:
+                            return page, True
             except (LogAway, Hole) as error:
                 raise BrokerAway from error
+        return page, False

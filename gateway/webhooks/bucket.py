@@ -9,12 +9,15 @@ from events.bucket import Entry
 from events.log import Hole, LogAway
 from gateway.broker import Broker, BrokerAway, BrokerLog
 
+FORGOTTEN = 86_400
+"""Seconds for which it is known that an endpoint was deleted."""
+
 
 class Bucket(bucket.Bucket):
     """Every call raises BrokerAway."""
 
     def __init__(self, broker: Broker) -> None:
-        super().__init__(lambda: broker.jetstream, subjects.HOOKS)
+        super().__init__(lambda: broker.jetstream, subjects.HOOKS, FORGOTTEN)
         self._log = BrokerLog(broker, self.stream)
 
     async def family(self, family: str) -> tuple[dict[str, Entry], int]:

@@ -20,6 +20,9 @@ from gateway.broker import Broker, BrokerAway, BrokerLog
 
 PAUSE = 0.5
 
+AT_ONCE = 50
+"""Letters that are thrown away at once."""
+
 
 class Letter(BaseModel):
     """Why an event was not delivered. `position` is what it takes to try again."""
@@ -100,8 +103,10 @@ class Letters:
 
     async def clear(self, endpoint_id: str) -> None:
         """Throw all letters of an endpoint away that are there now."""
-        for kept in await self.of(endpoint_id):
-            await self.delete(kept.number)
+        letters = await self.of(endpoint_id)
+        for start in range(0, len(letters), AT_ONCE):
+            some = letters[start : start + AT_ONCE]
+            await asyncio.gather(*(self.delete(kept.number) for kept in some))
 
     async def delete(self, number: int) -> None:
         """Throw a letter away; it is no error if it is gone already."""

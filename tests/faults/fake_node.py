@@ -11,21 +11,39 @@ from pathlib import Path
 from actors import __main__ as program
 from actors import node
 from events.settings import Settings
-from tests.fakes.browser import FakeBrowser, FakeLauncher
+from tests.fakes.browser import FakeBrowser, FakeLauncher, FakeWhatsApp
+
+
+class Directory(FakeWhatsApp):
+    """Knows by number which page is whose, where the fake asks all pages there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest: dict[str, FakeBrowser] = {}
+
+    def linked(self, number: str) -> list[FakeBrowser]:
+        """See FakeWhatsApp.linked."""
+        page = self.newest.get(number)
+        return [page] if page is not None and page in self.pages else []
 
 
 class LinkedLauncher(FakeLauncher):
     """Makes browsers that need no scan, each on a phone of its own, and forgets who is over."""
 
-    _phones = 0
+    def __init__(self) -> None:
+        self._directory = Directory()
+        super().__init__(self._directory)
 
     def browser(self, profile: Path, owner: str) -> FakeBrowser:
         """See FakeLauncher.browser."""
-        if self.whatsapp.device_of(profile) is None:
-            self._phones += 1
-            self.whatsapp.pair(profile, f"1555{self._phones:07d}")
+        whatsapp = self._directory
+        if whatsapp.device_of(profile) is None:
+            whatsapp.pair(profile, f"1555{len(whatsapp.links):07d}")
         self.browsers = self.running
-        return super().browser(profile, owner)
+        made = super().browser(profile, owner)
+        if made.number is not None:
+            whatsapp.newest[made.number] = made
+        return made
 
 
 def linked(_: Settings) -> LinkedLauncher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from events.settings import Settings
 from gateway.addresses import Guarded, Reachable
-from gateway.downloads import Downloads
+from gateway.downloads import CONNECTIONS, EACH, Downloads
 from gateway.problems import Problem
 
 MB = 1_048_576
@@ -129,7 +129,7 @@ def downloads(tmp_path: Path, **more: Any) -> Downloads:
 @pytest.mark.parametrize("path", ["a%20view.png", "near"], ids=["direct", "redirect"])
 async def test_a_file_is_fetched_byte_for_byte(tmp_path: Path, path: str) -> None:
     async with site() as port:
-        found = await downloads(tmp_path).fetch(f"http://127.0.0.1:{port}/{path}")
+        found = await downloads(tmp_path).fetch(f"http://127.0.0.1:{port}/{path}", "ann")
 
     assert await found.read() == PNG
     assert (found.filename, found.content_type) == ("a view.png", "image/png")
@@ -157,7 +157,7 @@ async def test_what_cannot_be_had_is_named(
 ) -> None:
     async with site() as port:
         with pytest.raises(Problem) as refused:
-            await downloads(tmp_path).fetch(f"http://127.0.0.1:{port}/{path}")
+            await downloads(tmp_path).fetch(f"http://127.0.0.1:{port}/{path}", "ann")
 
     assert (refused.value.status_code, refused.value.reason) == (status, reason)
 
@@ -166,7 +166,9 @@ async def test_what_cannot_be_had_is_named(
 async def test_a_server_that_keeps_us_waiting_is_a_504(tmp_path: Path, path: str) -> None:
     async with site() as port:
         with pytest.raises(Problem) as refused:
-            await downloads(tmp_path, media_timeout=0.3).fetch(f"http://127.0.0.1:{port}/{path}")
+            await downloads(tmp_path, media_timeout=0.3).fetch(
+                f"http://127.0.0.1:{port}/{path}", "ann"
+            )
 
     assert (refused.value.status_code, refused.value.reason) == (504, "url_timeout")
 
@@ -184,7 +186,7 @@ async def test_a_server_that_keeps_us_waiting_is_a_504(tmp_path: Path, path: str
 )
 async def test_a_url_that_is_not_to_be_fetched_is_a_400(tmp_path: Path, url: str) -> None:
     with pytest.raises(Problem) as refused:
-        await downloads(tmp_path, webhook_allow_private="").fetch(url)
+        await downloads(tmp_path, webhook_allow_private="").fetch(url, "ann")
 
     assert refused.value.status_code == 400
 
@@ -204,7 +206,37 @@ async def test_a_name_that_leads_inside_is_not_fetched_whatever_it_said_before(
     async with site() as port:
         fetching = Downloads(settings, Guarded(Reachable.by(settings), rebinding))
         with pytest.raises(Problem) as refused:
-            await fetching.fetch(f"http://rebinding.test:{port}/a%20view.png")
+            await fetching.fetch(f"http://rebinding.test:{port}/a%20view.png", "ann")
 
     assert refused.value.reason == "url_forbidden"
     assert looked_up == ["rebinding.test"] * 2, "looked up once for the connection, and not again"
+
+
+async def test_one_users_slow_urls_are_nobody_elses(tmp_path: Path) -> None:
+    fetching = downloads(tmp_path)
+    async with site() as port:
+        slow = [
+            asyncio.create_task(fetching.fetch(f"http://127.0.0.1:{port}/hang", "eve"))
+            for _ in range(CONNECTIONS + EACH)
+        ]
+        await asyncio.sleep(0.2)
+
+        found = await fetching.fetch(f"http://127.0.0.1:{port}/a%20view.png", "ann")
+
+        assert found.size == len(PNG)
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+    assert not fetching._turns._own
+
+
+async def test_a_file_whose_turn_does_not_come_may_be_tried_again(tmp_path: Path) -> None:
+    fetching = downloads(tmp_path, media_timeout=0.3)
+    async with site() as port, AsyncExitStack() as turns:
+        for _ in range(EACH):
+            await turns.enter_async_context(fetching._turns.turn("ann", 1))
+
+        with pytest.raises(Problem) as refused:
+            await fetching.fetch(f"http://127.0.0.1:{port}/a%20view.png", "ann")
+
+    assert (refused.value.status_code, refused.value.retry_after) == (503, 1)

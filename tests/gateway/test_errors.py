@@ -337,6 +337,20 @@ async def test_no_key_is_ever_logged(alone: Running, capfd: pytest.CaptureFixtur
         assert secret not in told
 
 
+@pytest.mark.parametrize("below", ["numbers/{}", "ids/{}", "chats/{}/messages", "chats/{}/seen"])
+async def test_no_number_of_a_path_is_ever_logged(
+    alone: Running, capfd: pytest.CaptureFixture[str], below: str
+) -> None:
+    path = f"/api/sessions/user-one/{below.format('491701234567')}"
+    async with httpx.AsyncClient(base_url=alone.url, timeout=40) as http:
+        for headers in ({}, {"x-api-key": KEY}):
+            await http.get(path, headers=headers)
+
+    told = await logged(lambda: "".join(capfd.readouterr()), requests=2)
+    assert "/api/sessions/user-one/" in told
+    assert "4917" not in told
+
+
 # --- browsers ---------------------------------------------------------------------------
 
 PREFLIGHT = {

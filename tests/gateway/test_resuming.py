@@ -6,10 +6,13 @@ import asyncio
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 
 import pytest
 
 from gateway import reader
+from gateway.replay import READERS
+from gateway.watch import Watch
 from tests.gateway.conftest import KEY, Running
 from tests.gateway.node import ScriptedNode
 from tests.gateway.sockets import connect
@@ -100,3 +103,29 @@ def _deaf(running: Running) -> socket.socket:
     request = f"GET /api/events?session=user-one HTTP/1.1\r\nhost: a\r\nx-api-key: {KEY}\r\n\r\n"
     client.sendall(request.encode())
     return client
+
+
+async def test_readers_that_take_nothing_keep_nobody_from_resuming(
+    running: Running, node: ScriptedNode
+) -> None:
+    feed = running.app.state.parts.feed
+    await node.ready(ONE)
+    await node.pour(ONE, ["old news"] * 700)
+    idle = [await feed.open(Watch(session=ONE.joined), since=0) for _ in range(READERS)]
+    stopped = [view.frames() for view in idle]
+    for frames in stopped:
+        # What is there now, and then the first of the past.
+        await anext(frames)
+        await anext(frames)
+
+    resumed = await feed.open(Watch(session=ONE.joined), since=0)
+    seen = 0
+    async with asyncio.timeout(20), aclosing(resumed.frames()) as frames:
+        async for frame in frames:
+            seen += frame.position is not None and frame.faces[0][0] == "message-received"
+            if seen == 700:
+                break
+
+    assert seen == 700
+    for frames in stopped:
+        await frames.aclose()

@@ -48,6 +48,9 @@ REFUSED = {
     "NAT64 of loopback": "64:ff9b::7f00:1",
     "NAT64 of metadata": "64:ff9b::a9fe:a9fe",
     "Teredo of a private one": "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+    "6to4 relay of old": "192.88.99.1",
+    "IPv6 site of old": "fec0::1",
+    "IPv6 documentation": "3fff::1",
 }
 PUBLIC = {
     "IPv4": "93.184.215.14",

@@ -79,6 +79,18 @@ async def test_one_that_is_deleted_is_gone(http: httpx.AsyncClient) -> None:
     assert (await http.get("/api/webhooks")).json()["total"] == 0
 
 
+async def test_the_marks_of_deleted_ones_do_not_stay_for_ever(
+    http: httpx.AsyncClient, node: ScriptedNode
+) -> None:
+    await http.put("/api/webhooks/crm", json=PUT)
+    await http.delete("/api/webhooks/crm")
+
+    for family in ("endpoint", "progress"):
+        mark = await node.client.jetstream().get_last_msg("KV_wa_hooks", f"$KV.wa_hooks.{family}.>")
+        assert not mark.data
+        assert (mark.headers or {})["Nats-TTL"] == "86400s"
+
+
 async def test_endpoints_of_users_and_admins_may_bear_the_same_name(
     http: httpx.AsyncClient,
 ) -> None:

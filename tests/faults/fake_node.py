@@ -6,6 +6,7 @@ Everything of the node but Chromium, so that a thousand starts take a minute.
 from __future__ import annotations
 
 import sys
+from itertools import count
 from pathlib import Path
 
 from actors import __main__ as program
@@ -32,13 +33,15 @@ class LinkedLauncher(FakeLauncher):
 
     def __init__(self) -> None:
         self._directory = Directory()
+        # Sessions ask on threads of their own.
+        self._phones = count()
         super().__init__(self._directory)
 
     def browser(self, profile: Path, owner: str) -> FakeBrowser:
         """See FakeLauncher.browser."""
         whatsapp = self._directory
         if whatsapp.device_of(profile) is None:
-            whatsapp.pair(profile, f"1555{len(whatsapp.links):07d}")
+            whatsapp.pair(profile, f"1555{next(self._phones):07d}")
         self.browsers = self.running
         made = super().browser(profile, owner)
         if made.number is not None:

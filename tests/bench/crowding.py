@@ -43,6 +43,9 @@ VARIABLES = {
     # Each lease is written three times in this time, to a disk that syncs every write:
     # with the fifteen seconds of a hundred browsers, five thousand would do nothing else.
     "LEASE_TTL": "120",
+    # There is no page to ask whether it lives.
+    "PROBE_INTERVAL": "120",
+    "PROBE_TIMEOUT": "60",
     "VAULT_MAX_MB": "0",
     "LOG_LEVEL": "warning",
 }

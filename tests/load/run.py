@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from events.subjects import SessionId
-from tests.faults.evidence import Evidence, Ledger, Logged
+from tests.faults.evidence import Answer, Evidence, Ledger, Logged
 from tests.faults.ledger import Findings, compare
 from tests.faults.site import KEY, Site
 from tests.load.client import Client
@@ -164,6 +164,9 @@ def own(evidence: Evidence, sessions: Iterable[SessionId]) -> Evidence:
     phone = tuple(dataclasses.replace(m, text=keys.get(m.text, m.text)) for m in evidence.phone)
     ledger = Ledger(written=evidence.ledger.written)
     for text, sent in evidence.ledger.sends.items():
+        if text not in keys and sent.answer == Answer.UNKNOWN:
+            # A user here does not ask again when it is told to: a failed request, and no more.
+            continue
         key = keys.get(text, text)
         ledger.sends[key] = dataclasses.replace(sent, key=key, text=key)
     rows = tuple(row for row in evidence.rows if row.session in names)

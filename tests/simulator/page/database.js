@@ -37,13 +37,40 @@ __d('SimDatabase', (exports) => {
     });
   }
 
+  /* Written behind: what a crash may take back, since the server tells it again. */
+  const BEHIND_MS = 250;
+
+  function behind(putAll) {
+    const waiting = new Map(); // key -> newest row
+    let timer = null;
+    const write = () => {
+      timer = null;
+      const rows = [...waiting.values()];
+      waiting.clear();
+      putAll(rows).catch((error) => console.error('not kept', error));
+    };
+    return {
+      put(row) {
+        waiting.set(row.id, row);
+        timer = timer ?? setTimeout(write, BEHIND_MS);
+      },
+      forget: () => waiting.clear(),
+    };
+  }
+
   function table(name, store) {
+    const putAll = (rows) => transact(name, store, 'readwrite', (s) => { rows.forEach((row) => s.put(row)); });
+    const later = behind(putAll);
     return {
       get: (id) => transact(name, store, 'readonly', (s) => s.get(id)),
       all: () => transact(name, store, 'readonly', (s) => s.getAll()),
       put: (row) => transact(name, store, 'readwrite', (s) => s.put(row)),
-      putAll: (rows) => transact(name, store, 'readwrite', (s) => { rows.forEach((row) => s.put(row)); }),
-      clear: () => transact(name, store, 'readwrite', (s) => s.clear()),
+      putAll,
+      putLater: later.put,
+      clear: () => {
+        later.forget();
+        return transact(name, store, 'readwrite', (s) => s.clear());
+      },
     };
   }
 

@@ -36,7 +36,7 @@
     const { lidPnCache } = importNamespace('WAWebLidPnCache');
     const database = importNamespace('SimDatabase');
 
-    const save = (chat) => database.chats.put({ id: String(chat.id), t: chat.t, unreadCount: chat.unreadCount });
+    const row = (chat) => ({ id: String(chat.id), t: chat.t, unreadCount: chat.unreadCount });
 
     /* The chat under exactly this address, made if need be. */
     function make(id, { t, unreadCount } = {}) {
@@ -54,7 +54,7 @@
         presence: Presence.gadd(id, {}),
         groupMetadata: id.isGroup() ? GroupMetadata.gadd(id, {}) : undefined,
       });
-      chat.on('change:unreadCount', () => save(chat));
+      chat.on('change:unreadCount', () => database.chats.putLater(row(chat)));
       return chat;
     }
 
@@ -78,7 +78,7 @@
       const present = Chat.get(address);
       if (present) return present;
       const chat = make(address);
-      await save(chat);
+      await database.chats.put(row(chat));
       return chat;
     };
     exports.restore = async () => {

@@ -123,7 +123,7 @@
         lastRank = Math.max(lastRank, attributes.rank);
       }
       Msg.on('change:ack', (message) => {
-        database.messages.put(row(message.attributes)).catch((error) => console.error('ack not kept', error));
+        database.messages.putLater(row(message.attributes));
       });
     };
   });

@@ -136,7 +136,7 @@ class Settings(BaseSettings):
     )
     browser_heap_mb: int = Field(256, ge=64, description="JavaScript heap cap of a session's page.")
     chromium_args: str = Field("", description="Further Chromium arguments, separated by spaces.")
-    start_concurrency: int = Field(4, ge=1, description="Browsers that may start at once.")
+    start_concurrency: int = Field(6, ge=1, description="Browsers that may start at once.")
 
     # limits
     max_sessions: int = Field(100, ge=1, description="Sessions in all.")

@@ -61,7 +61,7 @@ async def a_whole_life(node: ScriptedNode) -> None:
     await node.event(
         ONE,
         e.Offline(reason="TIMEOUT", deadline=soon),
-        e.Ready(phone=PHONE),
+        e.Ready(phone=PHONE, again=True),
         crash,
         e.BackingOff(attempt=2, max_attempts=5, delay=1.5, until=soon),
         e.Queued(reason="backoff_elapsed"),

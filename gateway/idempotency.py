@@ -110,9 +110,8 @@ class Idempotency:
         told = _told(answer)
         if keyed is None or told is None or held.record.stage == "begun":
             return
-        handed_over = keyed.accepted or keyed.in_doubt
         is_news = held.record.told is None or told.status != QUEUED
-        if handed_over and is_news and _is_outcome(told.status):
+        if is_news and _settles(told, keyed):
             with contextlib.suppress(BrokerAway):
                 await keyed.amend(held, told)
 
@@ -194,8 +193,7 @@ class Idempotency:
         self, claim: Claim, told: Told | None, keyed: Keyed | None, user: str | None
     ) -> None:
         in_doubt = keyed is not None and keyed.in_doubt
-        kept = _is_outcome if in_doubt else _is_kept
-        if told is not None and kept(told.status) and len(told.body) <= LARGEST:
+        if told is not None and _settles(told, keyed):
             await self._remembered.finish(claim, user, told)
         elif in_doubt:
             # Nobody knows whether it was handed over; if it goes again, then the same way.
@@ -250,13 +248,22 @@ async def _read(scope: Scope, receive: Receive) -> tuple[bytes, Receive]:
     return body, again
 
 
-def _is_kept(status: int) -> bool:
-    return 200 <= status < 300 or status == 422
+def _settles(told: Told, keyed: Keyed | None) -> bool:
+    """Whether asking again is to have this answer.
+
+    A message that was not handed over may go another time: the file that it is to bring
+    may be there then.
+    """
+    if len(told.body) > LARGEST:
+        return False
+    if keyed is not None:
+        return (keyed.accepted or keyed.in_doubt) and _is_outcome(told.status)
+    return 200 <= told.status < 300 or told.status == 422
 
 
 def _is_outcome(status: int) -> bool:
-    """Whether this is what became of a message that was handed over: 409 is one that expired."""
-    return _is_kept(status) or status == 409
+    """Whether this is what became of a message: 422 is one that failed, 409 one that expired."""
+    return 200 <= status < 300 or status in {409, 422}
 
 
 def _told(answer: list[Message]) -> Told | None:

@@ -40,7 +40,7 @@ class Keyed:
         """The message was handed over before: all that is left is to tell how it stands."""
 
         self.in_doubt = False
-        """It may have been handed over by this request."""
+        """It may have been handed over, by this request or by one whose record is gone."""
 
     async def chosen(self) -> SessionId | None:
         """Return the session it goes through; None if that is for this request to choose.

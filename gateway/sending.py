@@ -121,6 +121,8 @@ class Sender:
         if once is not None:
             recorded = await self._recorded(session, key)
             if recorded is not None and (recorded.status != "queued" or state is not State.READY):
+                if keyed is not None:
+                    keyed.in_doubt = True
                 return recorded
         _may_send(view, state)
         if file is not None:

@@ -261,3 +261,30 @@ async def test_a_json_file_that_may_not_be_sent_is_refused(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["reason"] == reason
     assert not any(isinstance(command, Send) for _, command in node.commands)
+
+
+async def test_a_file_that_could_not_be_fetched_may_be_tried_again_under_its_key(
+    node: ScriptedNode, reads: FakeReads, nats_url: str, tmp_path: Path
+) -> None:
+    await node.ready(ONE)
+    settings = settings_for(nats_url, tmp_path, webhook_allow_private="127.0.0.1/32")
+    answers = iter((web.Response(status=503), web.Response(body=PNG, content_type="image/png")))
+
+    async def picture(_: web.Request) -> web.Response:
+        return next(answers)
+
+    runner = web.AppRunner(web.Application())
+    runner.app.router.add_get("/a.png", picture)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    body = {"to": TO, "url": f"http://127.0.0.1:{runner.addresses[0][1]}/a.png"}
+    async with serving(settings, reads) as running:
+        await until_ready(running)
+        once = {"Idempotency-Key": "once"}
+        early = await running.http.post(FILE, json=body, headers=once)
+        late = await running.http.post(FILE, json=body, headers=once)
+    await runner.cleanup()
+
+    assert (early.status_code, early.json()["reason"]) == (422, "url_failed")
+    assert late.status_code == 200, late.text
+    assert list(node.sends.values()) == [1]

@@ -221,7 +221,9 @@ async def test_one_users_slow_urls_are_nobody_elses(tmp_path: Path) -> None:
         ]
         await asyncio.sleep(0.2)
 
-        found = await fetching.fetch(f"http://127.0.0.1:{port}/a%20view.png", "ann")
+        # Long before any of the slow ones is given up.
+        async with asyncio.timeout(5):
+            found = await fetching.fetch(f"http://127.0.0.1:{port}/a%20view.png", "ann")
 
         assert found.size == len(PNG)
         for one in slow:

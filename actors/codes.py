@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from actors.browser.protocol import QrShown
 from actors.session_parts import SessionParts
 from events import live
 from events.session import State
@@ -17,15 +18,18 @@ class Codes:
     def __init__(self, own: SessionParts, note: Callable[[CodeShown], None]) -> None:
         self.shown: live.Qr | None = None
         self._own, self._note = own, note
+        self._seen: QrShown | None = None
 
-    def show(self, code: str, ttl: float) -> None:
-        """Take the code on the page, valid for `ttl` seconds."""
-        if self.shown is not None and self.shown.code == code:
+    def show(self, code: QrShown) -> None:
+        """Take the code on the page. Told twice it is one; how long it is good may be new."""
+        before = self._seen if self._seen is not None and self._seen.ref == code.ref else None
+        if before is not None and before.ttl == code.ttl:
             return
-        self._note(CodeShown(ttl))
+        self._note(CodeShown(code.ttl, known=before is not None))
         state = self._own.state
         if state.state is State.PAIRING and state.deadline is not None:
-            self.shown = live.Qr(code=code, attempt=state.qr_attempt, expires=state.deadline)
+            self._seen = code
+            self.shown = live.Qr(code=code.code, attempt=state.qr_attempt, expires=state.deadline)
             self._own.tell_live(self.shown)
 
     @property
@@ -36,4 +40,4 @@ class Codes:
 
     def forget(self) -> None:
         """Let go of a code that is of no use any more."""
-        self.shown = None
+        self.shown = self._seen = None

@@ -39,12 +39,8 @@ class Witness:
         match sighting:
             case b.Loading(percent, message):
                 self._note(Progress(percent, message))
-            case b.QrShown(code, ttl):
-                doubt = self._preserver.doubt()
-                if doubt is not None:
-                    self._note(doubt)
-                else:
-                    self._codes.show(code, ttl)
+            case b.QrShown():
+                self._see_code(sighting)
             case b.QrIdle():
                 if self._codes.may_change:
                     self._probe.refresh_qr()
@@ -60,6 +56,16 @@ class Witness:
                 self._receiver.acked(sighting)
             case b.Gone(reason, detail):
                 self._note(Failure(reason, detail))
+
+    def _see_code(self, shown: b.QrShown) -> None:
+        if shown.painted and self._own.state.linked:
+            # Credentials die by what WhatsApp says of them, not by a picture.
+            return
+        doubt = self._preserver.doubt()
+        if doubt is not None:
+            self._note(doubt)
+        else:
+            self._codes.show(shown)
 
     def answered(self, outcome: b.PageStatus | Exception | None) -> None:
         """Take what a call into the page came to."""

@@ -40,9 +40,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class CodeShown:
-    """A new QR code is on the page, valid for `ttl` seconds."""
+    """A QR code is on the page, valid for `ttl` seconds; `known` if only that is new."""
 
     ttl: float
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ def _code(session: Session, fact: CodeShown, now: datetime, policy: Policy) -> E
         return (first, _recovered(session)) if session.failures else (first,)
     if session.state is not S.PAIRING:
         return ()
-    attempt = session.qr_attempt + 1
+    attempt = session.qr_attempt if fact.known else session.qr_attempt + 1
     if attempt > policy.qr_max and not is_typing(session, now):
         return (e.QrExhausted(attempts=session.qr_attempt), e.Rested(reason="qr_exhausted"))
     return (e.QrRefreshed(attempt=attempt, expires=expires),)

@@ -134,10 +134,26 @@
     }
   }
 
+  // The page paints its first code about a second before wa-js answers: what the
+  // user is to scan is in the attribute, as it has been for years. Only the first
+  // is taken from there, and only once wa-js has a page to work on.
+  function tellPainted() {
+    const ref = document.querySelector('[data-ref]')?.dataset.ref;
+    if (!ref || !registered()) return;
+    painting.disconnect();
+    tellOnce('qr', { code: ref, ttl: SHORTEST_TTL, painted: true });
+  }
+
+  const SHORTEST_TTL = 20; // seconds; wa-js tells how long it is
+  const painting = new MutationObserver(tellPainted);
+  painting.observe(document, { subtree: true, childList: true, attributeFilter: ['data-ref'] });
+
   let logoutReason = '';
 
   // First hear, then look: a page that is fast would be missed by listening alone.
   function subscribe() {
+    painting.disconnect();
+    subscribed();
     const { Socket, Stream, Conn, MsgStore } = wa();
     Socket.on('change:state', tellState);
     Stream.on('change:mode', tellState);
@@ -561,6 +577,12 @@
 
   const UNLINKED = ['status', 'refreshQr', 'pairingCode'];
 
+  // Whoever sees a painted code may ask for something before wa-js is there.
+  const SOON = 5000;
+  let subscribed;
+  const subscription = new Promise((resolve) => (subscribed = resolve));
+  const untilSubscribed = () => Promise.race([subscription, new Promise((late) => setTimeout(late, SOON))]);
+
   function notNow(name) {
     if (name === 'status') return null;
     const { mode, authenticated } = status();
@@ -574,6 +596,7 @@
   const answering =
     (name, call) =>
     async (...args) => {
+      if (name !== 'status' && told.qr) await untilSubscribed();
       const failed = notNow(name);
       if (failed) return { failed };
       try {

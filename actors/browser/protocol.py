@@ -107,10 +107,20 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class QrShown:
-    """A QR code is on the page. `code` is a credential: never log or store it."""
+    """A QR code is on the page. `code` is a credential: never log or store it.
+
+    `painted` is read off the page before wa-js is in it: its `ttl` in seconds is the
+    shortest that WhatsApp gives, and that it is shown is no proof of a link that is gone.
+    """
 
     code: str
     ttl: float
+    painted: bool = False
+
+    @property
+    def ref(self) -> str:
+        """What tells one code from another; wa-js and the page end theirs differently."""
+        return self.code.partition(",")[0]
 
 
 @dataclass(frozen=True, slots=True)

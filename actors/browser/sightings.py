@@ -43,9 +43,10 @@ class _Qr(_Notice):
     kind: Literal["qr"]
     code: str
     ttl: float
+    painted: bool = False
 
     def sighting(self) -> Sighting:
-        return QrShown(self.code, self.ttl)
+        return QrShown(self.code, self.ttl, self.painted)
 
 
 class _QrIdle(_Notice):

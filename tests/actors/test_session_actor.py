@@ -21,6 +21,7 @@ from events.session import State
 from events.session_rules import QR_GRACE, TYPING_TIME
 from events.subjects import SessionId
 from tests.actors.world import FRIEND, NUMBER, World, a_world, refusals
+from tests.fakes.browser import SHORTEST_TTL
 from tests.fakes.wire import FakeReceipt
 
 ANN = SessionId("ann", "bot")
@@ -69,8 +70,51 @@ def test_a_code_is_told_live_and_never_stored(world: World) -> None:
 
     [code] = [n.code for _, n in world.wire.notices if isinstance(n, Qr)]
 
-    assert code == world.browser(ANN).qr
+    assert code == f"{world.browser(ANN).qr},1"
     assert not any(code.encode() in stored.raw for stored in world.log.events)
+
+
+def test_a_code_that_is_told_twice_is_one_attempt(world: World) -> None:
+    world.whatsapp.qr_ttl = 60
+    world.create(ANN)
+
+    world.wait_for(ANN, "qr_refreshed")
+    world.browser(ANN).new_qr()
+    world.wait_for(ANN, "qr_refreshed", 2)
+    world.until(lambda: len([n for _, n in world.wire.notices if isinstance(n, Qr)]) > 2)
+
+    shown = world.envelopes(ANN, "pairing") + world.envelopes(ANN, "qr_refreshed")
+    assert [event.data["attempt"] for event in shown] == [1, 1, 2]
+    # Painted, it was good for the shortest time; then as long as WhatsApp says.
+    told = [n for _, n in world.wire.notices if isinstance(n, Qr)]
+    assert [n.attempt for n in told] == [1, 1, 2]
+    assert (told[1].expires - told[0].expires).total_seconds() == 60 - SHORTEST_TTL
+
+
+def test_a_painted_code_is_no_proof_that_a_link_is_gone(world: World) -> None:
+    world.linked(ANN)
+    world.whatsapp.without_wa_js = True
+    world.wire.command(ANN, e.Restart())
+    world.wait_for(ANN, "starting", 2)
+    world.until(lambda: world.browser(ANN).qr)
+
+    world.advance(world.settings.start_timeout + 1)
+
+    world.wait_for(ANN, "crashed")
+    assert world.state(ANN).reason == "start_timeout"
+    assert world.state(ANN).linked
+    assert world.envelopes(ANN, "logged_out") == []
+
+
+def test_a_page_that_wa_js_never_gets_into_is_started_anew(world: World) -> None:
+    world.whatsapp.without_wa_js = True
+    world.create(ANN)
+    world.wait_for(ANN, "pairing")
+
+    world.advance(SHORTEST_TTL + QR_GRACE + 1)
+
+    world.wait_for(ANN, "crashed")
+    assert world.state(ANN).reason == "qr_stuck"
 
 
 async def test_a_code_to_type_is_given_and_never_stored(world: World) -> None:

@@ -236,7 +236,7 @@ class FakeWorld(World):
         return self._launcher
 
     async def scan(self, page: Page, code: str, number: str) -> None:
-        assert fake(page).qr == code
+        assert code in {fake(page).qr, f"{fake(page).qr},1"}
         fake(page).scan(number)
 
     async def enter(self, page: Page, code: str, number: str) -> None:

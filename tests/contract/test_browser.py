@@ -54,6 +54,7 @@ async def test_a_new_profile_shows_a_code(world: World) -> None:
     page = await world.start()
 
     code = await page.seen.next(QrShown)
+    await page.seen.next(StateSeen, lambda seen: seen.status.mode == "QR")
     status = await page.browser.status()
 
     assert code.code.startswith("2@")
@@ -87,13 +88,34 @@ async def test_a_linked_profile_is_ready_again_without_a_code(world: World) -> N
     assert not again.seen.of(QrShown)
 
 
+async def test_the_first_code_is_read_off_the_page_and_told_again_by_wa_js(world: World) -> None:
+    page = await world.start()
+
+    painted = await page.seen.next(QrShown)
+    told = await page.seen.next(QrShown, lambda shown: not shown.painted)
+
+    assert painted.painted
+    assert painted.ref == told.ref
+    # WhatsApp's page adds the kind of device, which wa-js leaves out.
+    assert painted.code == f"{told.code},1"
+
+
+async def test_a_painted_code_can_be_scanned_before_wa_js_is_there(world: World) -> None:
+    page = await world.start()
+    painted = await page.seen.next(QrShown, lambda shown: shown.painted)
+
+    await world.scan(page, painted.code, ME)
+
+    await page.seen.ready()
+
+
 async def test_a_refresh_brings_another_code(world: World) -> None:
     page = await world.start()
     first = await page.seen.next(QrShown)
 
     await page.browser.refresh_qr()
 
-    await page.seen.next(QrShown, lambda shown: shown.code != first.code)
+    await page.seen.next(QrShown, lambda shown: shown.ref != first.ref)
 
 
 async def test_used_up_codes_are_told_and_a_refresh_brings_new_ones(world: World) -> None:

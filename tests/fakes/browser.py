@@ -60,6 +60,9 @@ from events.content import Contact, Deletion, Location, Media, Reaction
 CREDENTIALS = Path("Default/IndexedDB/https_web.whatsapp.com_0.indexeddb.leveldb")
 """Where the real page keeps its link."""
 
+SHORTEST_TTL = 20.0
+"""Seconds that a code read off the page is taken to be good for."""
+
 PNG = b"\x89PNG\r\n\x1a\n fake"
 
 # How the next sends end. The first word of each says what WhatsApp saw of it.
@@ -141,6 +144,10 @@ class FakeAccount:
         return next((message for message in found if message), None)
 
 
+def _new_code() -> str:
+    return f"2@{secrets.token_urlsafe(12)},keys"
+
+
 class FakeWhatsApp:
     """What outlives every browser: accounts, and which profile is linked to which."""
 
@@ -153,6 +160,7 @@ class FakeWhatsApp:
         self.sends: deque[SendOutcome] = deque()  # outcomes of the next sends
         self.slow_sync = False  # a linked page stays SYNCING until `finish_sync()`
         self.rejects_version = False  # every page that connects is told DEPRECATED_VERSION
+        self.without_wa_js = False  # pages paint a code, and wa-js never gets into them
         self.qr_ttl = 20.0
         self.pages: list[FakeBrowser] = []
 
@@ -744,16 +752,28 @@ class FakeBrowser:
     def _first_state(self) -> None:
         if self.phase != "up":
             return
-        if self.whatsapp.rejects_version:
+        if self.whatsapp.without_wa_js:
+            self._paint_qr()
+        elif self.whatsapp.rejects_version:
             self._become("DEPRECATED_VERSION", "DEPRECATED_VERSION")
         elif self.number is None:
-            self._show_qr()
+            self._paint_qr()
+            self._tell_qr()
         else:
             self._synchronise()
 
     def _show_qr(self) -> None:
+        self.qr = _new_code()
+        self._tell_qr()
+
+    def _paint_qr(self) -> None:
+        # The page ends its codes with one part more than wa-js does.
+        self.qr = _new_code()
+        self.see(QrShown(f"{self.qr},1", SHORTEST_TTL, painted=True))
+
+    def _tell_qr(self) -> None:
+        assert self.qr is not None
         self._become("UNPAIRED", "QR")
-        self.qr = f"2@{secrets.token_urlsafe(12)}"
         self.see(QrShown(self.qr, self.whatsapp.qr_ttl))
 
     def _link(self, number: str, push_name: str | None) -> None:

@@ -289,6 +289,17 @@ def test_a_code_is_valid_for_as_long_as_the_page_says() -> None:
     assert session.deadline == T0 + seconds(79.5)
 
 
+def test_a_known_code_with_another_validity_is_no_further_attempt() -> None:
+    known = f.CodeShown(59.5, known=True)
+
+    session, events = told(a_session(S.PAIRING), known, SHOWN)
+
+    assert kinds(events) == "qr_refreshed qr_refreshed"
+    assert [getattr(event, "attempt", None) for event in events] == [1, 2]
+    assert getattr(events[0], "expires", None) == T0 + seconds(59.5)
+    assert session.qr_attempt == 2
+
+
 # --- what WhatsApp says --------------------------------------------------------------------
 
 

@@ -162,7 +162,8 @@ __d('SimSession', (exports) => {
 
   function showQr(ref) {
     const holder = document.createElement('div');
-    holder.dataset.ref = ref;
+    const { noise, identity: own, adv } = identity.keys;
+    holder.dataset.ref = [ref, noise, own, adv, '1'].join(',');
     holder.innerHTML = '<canvas aria-label="Scan this QR code to link a device!" role="img"></canvas>';
     document.getElementById('app').replaceChildren(holder);
   }

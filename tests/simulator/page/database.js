@@ -38,7 +38,7 @@ __d('SimDatabase', (exports) => {
   }
 
   /* Written behind: what a crash may take back, since the server tells it again. */
-  const BEHIND_MS = 250;
+  const BEHIND_MS = 500;
 
   function behind(putAll) {
     const waiting = new Map(); // key -> newest row

@@ -145,7 +145,6 @@ def chromium(settings: Settings) -> PyppeteerLauncher:
         sandbox_url=settings.sandbox_url,
         wa_js=settings.wa_js,
         heap_mb=settings.browser_heap_mb,
-        nice=settings.browser_nice,
         extra_args=tuple(settings.chromium_args.split()),
         deadlines=Deadlines(
             launch=settings.launch_timeout,

@@ -135,9 +135,6 @@ class Settings(BaseSettings):
         None, description="Loopback URL of a simulated WhatsApp; unset: the real one."
     )
     browser_heap_mb: int = Field(256, ge=64, description="JavaScript heap cap of a session's page.")
-    browser_nice: int = Field(
-        10, ge=0, le=19, description="Steps by which browsers come after the service for the CPU."
-    )
     chromium_args: str = Field("", description="Further Chromium arguments, separated by spaces.")
     start_concurrency: int = Field(6, ge=1, description="Browsers that may start at once.")
 

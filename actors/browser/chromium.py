@@ -24,7 +24,6 @@ import psutil
 import structlog
 
 from actors.browser.executable import is_headless_shell
-from actors.browser.niceness import step_back
 from actors.browser.profile import Profile
 from actors.browser.protocol import LaunchFailed, NoBrowser, PageGone
 
@@ -53,8 +52,8 @@ STILL_PAUSE = 0.01
 class Chromium:
     """A browser process of our own, with its whole process group."""
 
-    def __init__(self, profile: Profile, nice: int = 0) -> None:
-        self._profile, self._nice = profile, nice
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd: int | None = None
         self._stderr = _Lines()
@@ -72,8 +71,7 @@ class Chromium:
         the *thread* that spawned ends, not the process. Raises NoBrowser,
         LaunchFailed; nothing is left running then.
         """
-        process = self._spawn(command)
-        await step_back(process.pid, self._nice)
+        self._spawn(command)
         endpoint = asyncio.ensure_future(self._stderr.endpoint)
         await asyncio.wait(
             {endpoint, self.exited}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
@@ -88,7 +86,7 @@ class Chromium:
             f"it said: {self._stderr.tail}"
         )
 
-    def _spawn(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: Sequence[str]) -> None:
         # setpriv sets the parent-death signal in the child and execs, so the pid stays.
         # A preexec_fn would run Python between fork and exec of a threaded process,
         # where any lock held by another thread is held for ever.
@@ -96,7 +94,7 @@ class Chromium:
         reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(writing, True)
         try:
-            self._process = process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [*prefix, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -121,7 +119,6 @@ class Chromium:
             self.exited.set_result("was not let live")
             raise LaunchFailed(f"the browser cannot be watched: {error}") from error
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_exit)
-        return process
 
     def _environment(self, executable: Path) -> dict[str, str]:
         # Not ours as a whole: it holds keys that a page must not be able to reach.

@@ -142,7 +142,7 @@ class PyppeteerBrowser:
         # From here to the process there is no turn of the loop, so a close comes
         # before all of it or finds something to end.
         self._go_on()
-        self._chromium = Chromium(self._profile, self._options.nice)
+        self._chromium = Chromium(self._profile)
         endpoint = await self._chromium.start(command, self._deadlines.launch)
         target = await self._page_target(endpoint)
         root, _, _ = endpoint.partition("/devtools/")

@@ -35,6 +35,5 @@ class BrowserOptions:
     wa_js: Path = Path(__file__).parents[2] / _BUNDLE
     heap_mb: int = 256
     disk_cache_mb: int = 32
-    nice: int = 10
     extra_args: tuple[str, ...] = ()
     deadlines: Deadlines = field(default_factory=Deadlines)

@@ -37,7 +37,7 @@ TRIES = 5
 """How often a take looks again after somebody moved the entry under its eyes."""
 
 AT_ONCE = 20
-"""Renewals under way at a time; a hundred sessions renew within some milliseconds."""
+"""Renewals under way at a time, as after an outage, when all are due."""
 
 PATIENCE = 2.0
 """Seconds until the broker has not answered."""
@@ -244,9 +244,15 @@ class NatsLeases:
                 if self._held.get(key) is lease:
                     await self._renew(key, lease)
 
+        # Each at its own time, a third of its life after the last: all at once they would
+        # hold up every message for as long as they take.
+        tick = self._ttl / 15
         while True:
-            await asyncio.sleep(self._ttl / 3)
-            renewals = [renew(key, lease) for key, lease in list(self._held.items())]
+            await asyncio.sleep(tick)
+            due = self._clock.monotonic() - (self._ttl / 3 - tick)
+            renewals = [
+                renew(key, lease) for key, lease in list(self._held.items()) if lease.renewed <= due
+            ]
             for came in await asyncio.gather(*renewals, return_exceptions=True):
                 if isinstance(came, Exception):
                     # A mistake about one lease must not cost the others theirs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from weakref import WeakSet
 
 import structlog
@@ -97,7 +98,9 @@ class NatsWire:
         async def make() -> None:
             # One in hand at most: an owner that does not know yet that it lost the session
             # pulls here as well, and what it takes must not be overtaken.
-            config = _config(name, family, in_hand=1)
+            # In the broker's memory, for what is made anew after each outage has nothing to
+            # remember: on disk each ack was two more files to sync.
+            config = replace(_config(name, family, in_hand=1), mem_storage=True)
             await self._js.add_consumer(subjects.COMMANDS, config)
 
         async def remake() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,7 @@ class Meters:
     ears: Ears
     samples: list[Sample] = field(default_factory=list[Sample])
     memory: list[Memory] = field(default_factory=list[Memory])
+    _browsers: list[psutil.Process] = field(default_factory=list[psutil.Process])
 
     async def run(self) -> None:
         """Sample for ever."""
@@ -90,15 +91,21 @@ class Meters:
             info = await client.jetstream().stream_info(subjects.EVENTS)
             reached = min(each.position for each in await reads.health())
             behind = max(0, info.state.last_seq - reached)
-        cpu = await asyncio.to_thread(seconds, self.site)
+        cpu = await asyncio.to_thread(self._seconds)
         return Sample(self.diary.now, cpu, dict(Counter(self.ears.states.values())), behind)
+
+    def _seconds(self) -> dict[str, float]:
+        # To look for the browsers costs more than to ask them: only when one is gone.
+        if not self._browsers or not all(each.is_running() for each in self._browsers):
+            self._browsers = _browsers(self.site)
+        return seconds(self.site, self._browsers)
 
     async def weigh(self) -> Memory:
         """Measure the memory of all, one process after the other, with pauses between."""
         parts = dict.fromkeys((*self.site.parts, "simulator"), 0.0)
         for name, process in _parts(self.site).items():
             parts[name] = usage([process]).pss_mb
-        browsers = await asyncio.to_thread(_browsers, self.site)
+        self._browsers = browsers = await asyncio.to_thread(_browsers, self.site)
         parts["browsers"] = 0.0
         mains = 0
         for process in browsers:
@@ -126,7 +133,7 @@ def _browsers(site: Site) -> list[psutil.Process]:
     return found
 
 
-def seconds(site: Site) -> dict[str, float]:
+def seconds(site: Site, browsers: Sequence[psutil.Process] | None = None) -> dict[str, float]:
     """CPU seconds of each part since it began, and of this process (`clients`). Blocking."""
     found: dict[str, float] = {}
     for name, process in _parts(site).items():
@@ -134,7 +141,7 @@ def seconds(site: Site) -> dict[str, float]:
     node = _parts(site)["node"].cpu_times()
     # Of browsers that ended, their parent keeps the account.
     found["browsers"] = node.children_user + node.children_system
-    for process in _browsers(site):
+    for process in _browsers(site) if browsers is None else browsers:
         with contextlib.suppress(psutil.Error):
             found["browsers"] += _own(process.cpu_times())
     found["clients"] = sum(os.times()[:2])

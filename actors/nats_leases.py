@@ -72,11 +72,12 @@ class _Word(BaseModel):
 
 @dataclass(slots=True)
 class _Lease:
-    """One that this process holds. `renewed` is from before the write, by the stopwatch."""
+    """One that this process holds. The stopwatch stood so before its last renewal, and last try."""
 
     session: SessionId
     revision: int
     renewed: float
+    tried: float
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -212,7 +213,7 @@ class NatsLeases:
                 continue
             except AWAY as error:
                 raise LeaseAway(str(error) or type(error).__name__) from error
-            self._held[key] = _Lease(session, revision, began)
+            self._held[key] = _Lease(session, revision, renewed=began, tried=began)
             return True
         return False
 
@@ -251,7 +252,7 @@ class NatsLeases:
             await asyncio.sleep(tick)
             due = self._clock.monotonic() - (self._ttl / 3 - tick)
             renewals = [
-                renew(key, lease) for key, lease in list(self._held.items()) if lease.renewed <= due
+                renew(key, lease) for key, lease in list(self._held.items()) if lease.tried <= due
             ]
             for came in await asyncio.gather(*renewals, return_exceptions=True):
                 if isinstance(came, Exception):
@@ -259,7 +260,7 @@ class NatsLeases:
                     log.error("lease.mistake", error=repr(came))
 
     async def _renew(self, key: str, lease: _Lease) -> None:
-        began = self._clock.monotonic()
+        lease.tried = began = self._clock.monotonic()
         try:
             try:
                 lease.revision = await self._write(

@@ -71,6 +71,16 @@ def _one(process: psutil.Process) -> Usage:
         return Usage()
 
 
+def pss_mb(process: psutil.Process) -> float:
+    """Measure only that, 0 if it ended: half of what `usage` costs. Blocking."""
+    try:
+        told = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0.0
+    found = [line.split()[1] for line in told.splitlines() if line.startswith("Pss:")]
+    return sum(map(int, found)) / 1024
+
+
 def entries(*folders: Path) -> int:
     """Count the files and folders below these; what vanishes meanwhile does not count."""
     walks = (os.walk(folder) for folder in folders)

@@ -18,7 +18,7 @@ from actors.memory import tree
 from events import subjects
 from projections.read import RedisReadModels
 from tests.faults.site import Site
-from tests.faults.usage import usage
+from tests.faults.usage import pss_mb
 from tests.load.diary import Diary
 from tests.load.ears import Ears
 
@@ -77,9 +77,9 @@ class Meters:
             number = 0
             while True:
                 self.samples.append(await self._sample(client, reads))
+                number += 1
                 if number % WEIGHED == 0:
                     await self.weigh()
-                number += 1
                 await asyncio.sleep(EVERY)
         finally:
             await reads.close()
@@ -104,12 +104,12 @@ class Meters:
         """Measure the memory of all, one process after the other, with pauses between."""
         parts = dict.fromkeys((*self.site.parts, "simulator"), 0.0)
         for name, process in _parts(self.site).items():
-            parts[name] = usage([process]).pss_mb
+            parts[name] = pss_mb(process)
         self._browsers = browsers = await asyncio.to_thread(_browsers, self.site)
         parts["browsers"] = 0.0
         mains = 0
         for process in browsers:
-            parts["browsers"] += (await asyncio.to_thread(usage, [process])).pss_mb
+            parts["browsers"] += await asyncio.to_thread(pss_mb, process)
             with contextlib.suppress(psutil.Error):
                 mains += process.ppid() == self.site.parts["node"].pid
             await asyncio.sleep(PAUSE)

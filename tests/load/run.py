@@ -117,7 +117,9 @@ async def _idle(site: Site, seen: Seen, say: Say) -> None:
 async def _load(site: Site, crowd: Crowd, seen: Seen, say: Say) -> None:
     meters = Meters(site, seen.diary, crowd.ears)
     trouble = Trouble(site, crowd)
+    before = await meters.weigh()
     seen.diary.begin()
+    meters.memory = [dataclasses.replace(before, at=0.0)]
     seen.began = time.time()
     works = [work for session in site.sessions for work in crowd.work(session)]
     tasks = [asyncio.ensure_future(work) for work in [*works, *trouble.work(), meters.run()]]

@@ -52,6 +52,10 @@ class AccountLost:
 
 News = Lost | Lapsed | Freed | AccountLost
 
+ACCOUNT_LIVES = 4
+"""Lives of a session's lease that an account's has: who has the session has its account at
+once, and only another session that is linked to the same phone has to wait for its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeWord:

@@ -15,7 +15,16 @@ from nats.aio.msg import Msg
 from nats.js import errors as js_errors
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from actors.leases import AccountLost, Freed, Lapsed, LeaseAway, Lost, News, NodeWord
+from actors.leases import (
+    ACCOUNT_LIVES,
+    AccountLost,
+    Freed,
+    Lapsed,
+    LeaseAway,
+    Lost,
+    News,
+    NodeWord,
+)
 from events import subjects
 from events.clock import Clock
 from events.connection import AWAY
@@ -75,6 +84,7 @@ class _Lease:
     """One that this process holds. The stopwatch stood so before its last renewal, and last try."""
 
     session: SessionId
+    ttl: float
     revision: int
     renewed: float
     tried: float
@@ -116,14 +126,15 @@ class NatsLeases:
 
     async def take(self, session: SessionId) -> bool:
         """See Leases.take."""
-        return await self._take(_session_key(session), session, self._is_of_node)
+        return await self._take(_session_key(session), session, self._ttl, self._is_of_node)
 
     async def take_account(self, session: SessionId, phone: str) -> bool:
         """See Leases.take_account."""
         mine = str(session.dotted)
         key = _account_key(phone)
         await self._drop_accounts(session, but=key)
-        return await self._take(key, session, lambda held: held.session == mine)
+        ttl = self._ttl * ACCOUNT_LIVES
+        return await self._take(key, session, ttl, lambda held: held.session == mine)
 
     async def release_account(self, session: SessionId) -> None:
         """See Leases.release_account."""
@@ -192,7 +203,9 @@ class NatsLeases:
         entry = _Entry(node=self._node, life=self._life, session=session.dotted)
         return entry.model_dump_json().encode()
 
-    async def _take(self, key: str, session: SessionId, is_ours: Callable[[_Entry], bool]) -> bool:
+    async def _take(
+        self, key: str, session: SessionId, ttl: float, is_ours: Callable[[_Entry], bool]
+    ) -> bool:
         held = self._held.get(key)
         if held is not None:
             return held.session == session
@@ -207,13 +220,13 @@ class NatsLeases:
                     entry = _parsed(_Entry, raw) if raw != FREE else None
                     if entry is not None and not is_ours(entry):
                         return False
-                revision = await self._write(key, value, revision, self._ttl)
+                revision = await self._write(key, value, revision, ttl)
             except _Moved:
                 await asyncio.sleep(0.05)
                 continue
             except AWAY as error:
                 raise LeaseAway(str(error) or type(error).__name__) from error
-            self._held[key] = _Lease(session, revision, renewed=began, tried=began)
+            self._held[key] = _Lease(session, ttl, revision, renewed=began, tried=began)
             return True
         return False
 
@@ -250,9 +263,11 @@ class NatsLeases:
         tick = self._ttl / 15
         while True:
             await asyncio.sleep(tick)
-            due = self._clock.monotonic() - (self._ttl / 3 - tick)
+            now = self._clock.monotonic()
             renewals = [
-                renew(key, lease) for key, lease in list(self._held.items()) if lease.tried <= due
+                renew(key, lease)
+                for key, lease in list(self._held.items())
+                if now - lease.tried >= lease.ttl / 3 - tick
             ]
             for came in await asyncio.gather(*renewals, return_exceptions=True):
                 if isinstance(came, Exception):
@@ -264,7 +279,7 @@ class NatsLeases:
         try:
             try:
                 lease.revision = await self._write(
-                    key, self._entry(lease.session), lease.revision, self._ttl
+                    key, self._entry(lease.session), lease.revision, lease.ttl
                 )
             except _Moved:
                 await self._look_again(key, lease)
@@ -273,7 +288,7 @@ class NatsLeases:
         except AWAY as error:
             log.debug("lease.not_renewed", of=_kind(key), error=type(error).__name__)
             # Without other nodes nobody can have it, however long the broker is away.
-            if began - lease.renewed > self._ttl and self._had_company(lease):
+            if began - lease.renewed > lease.ttl and self._had_company(lease):
                 self._lose(key, lease)
         else:
             lease.renewed = began
@@ -283,7 +298,7 @@ class NatsLeases:
         found = await self._read(key)
         if found is None:
             # It ran out, as after an outage of the broker, and nobody has it now.
-            lease.revision = await self._write(key, self._entry(lease.session), 0, self._ttl)
+            lease.revision = await self._write(key, self._entry(lease.session), 0, lease.ttl)
             log.info("lease.lapsed", of=_kind(key), session=str(lease.session))
             if key.startswith(SESSIONS):
                 self._news(Lapsed(lease.session))
@@ -296,7 +311,7 @@ class NatsLeases:
 
     def _had_company(self, lease: _Lease) -> bool:
         """Whether another node was heard at about the time of the last renewal, or since."""
-        since = lease.renewed - self._ttl
+        since = lease.renewed - lease.ttl
         return any(heard >= since for _, heard in self._words.values())
 
     def _lose(self, key: str, lease: _Lease) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from nats.aio.client import Client
 
-from actors.leases import Freed, Lapsed, Leases, Lost, News, NodeWord
+from actors.leases import ACCOUNT_LIVES, Freed, Lapsed, Leases, Lost, News, NodeWord
 from actors.nats_leases import NatsLeases
 from events import connection
 from events.clock import SystemClock
@@ -177,6 +177,43 @@ async def test_a_phone_account_belongs_to_one_session(fleet: Fleet) -> None:
     assert not await one.leases.take_account(BOB, PHONE)
     assert not await two.leases.take_account(BOB, PHONE)
     assert await one.leases.take_account(ANN, PHONE)
+
+
+async def test_an_account_outlives_its_node_for_other_sessions_and_not_for_its_own(
+    fleet: Fleet,
+) -> None:
+    one, two = await fleet.node("n1"), await fleet.node("n2")
+    await one.leases.take(ANN)
+    await one.leases.take_account(ANN, PHONE)
+
+    await one.end()
+    await fleet.pass_time(TTL + 1.5)
+
+    assert not await two.leases.take_account(BOB, PHONE)
+    assert await two.leases.take(ANN)
+    assert await two.leases.take_account(ANN, PHONE)
+
+
+async def test_an_account_of_a_session_that_nobody_took_over_is_free_in_the_end(
+    fleet: Fleet,
+) -> None:
+    one, two = await fleet.node("n1"), await fleet.node("n2")
+    await one.leases.take_account(ANN, PHONE)
+
+    await one.end()
+    await fleet.pass_time(TTL * ACCOUNT_LIVES + 1.5)
+
+    assert await two.leases.take_account(BOB, PHONE)
+
+
+async def test_an_account_is_kept_by_renewal(fleet: Fleet) -> None:
+    one, two = await fleet.node("n1"), await fleet.node("n2")
+    await one.leases.take_account(ANN, PHONE)
+
+    await fleet.pass_time(TTL * (ACCOUNT_LIVES + 1))
+
+    assert not await two.leases.take_account(BOB, PHONE)
+    assert one.news == []
 
 
 async def test_an_account_is_free_when_its_session_lets_go_of_it_or_has_another(

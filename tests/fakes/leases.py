@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from actors.leases import AccountLost, Freed, Lapsed, LeaseAway, Lost, News, NodeWord
+from actors.leases import ACCOUNT_LIVES, AccountLost, Freed, Lapsed, LeaseAway, Lost, News, NodeWord
 from events.clock import Clock
 from events.subjects import SessionId
 
@@ -113,7 +113,8 @@ class FakeLeases:
         return True
 
     def _write(self, key: str, session: SessionId) -> None:
-        until = self.board.clock.monotonic() + self.board.ttl
+        lives = ACCOUNT_LIVES if key.startswith("account.") else 1
+        until = self.board.clock.monotonic() + self.board.ttl * lives
         self.board.entries[key] = Entry(self, session, until)
 
     def _drop_accounts(self, session: SessionId, but: str | None) -> None:

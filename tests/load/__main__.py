@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import structlog
+import uvloop
 from rich.console import Console
 from rich.status import Status
 
@@ -36,8 +37,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wa-load-") as folder:
         home = Path(folder)
         plan = _plan(asked)
-        with console.status(f"{plan.users} users") as status:
-            seen = asyncio.run(run(plan, home, _teller(console, status)))
+        with (
+            console.status(f"{plan.users} users") as status,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            seen = runner.run(run(plan, home, _teller(console, status)))
     found = figures(seen)
     report.show(found, told, console)
     report.write(seen, found, told, OUT)

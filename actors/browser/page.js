@@ -2,7 +2,7 @@
 // in every document, before the page's own scripts. What happens is told through
 // the binding as JSON; what is asked comes as calls on `__wa`. Nothing here
 // reaches into WhatsApp but through what wa-js exposes, since wa-js is what
-// follows WhatsApp's changes.
+// follows WhatsApp's changes; only the first code is read off the page.
 (given) => {
   'use strict';
   const { origin, binding, injectDeadline, injectWaJs } = given;
@@ -136,10 +136,11 @@
 
   // The page paints its first code about a second before wa-js answers: what the
   // user is to scan is in the attribute, as it has been for years. Only the first
-  // is taken from there, and only once wa-js has a page to work on.
+  // is taken from there, only if it has a code's parts (reference and three keys), and
+  // only once wa-js has a page to work on. If not, wa-js tells it all the same.
   function tellPainted() {
     const ref = document.querySelector('[data-ref]')?.dataset.ref;
-    if (!ref || !registered()) return;
+    if (!ref || ref.split(',').length < 4 || !registered()) return;
     painting.disconnect();
     tellOnce('qr', { code: ref, ttl: SHORTEST_TTL, painted: true });
   }
@@ -637,6 +638,7 @@
   const timer = setInterval(() => {
     if (registered()) {
       clearInterval(timer);
+      tellPainted();
       injectWaJs();
       WPP.isInjected ? subscribe() : WPP.loader.onInjected(subscribe);
     } else if (Date.now() - start > injectDeadline) {

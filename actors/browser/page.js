@@ -154,6 +154,7 @@
   // First hear, then look: a page that is fast would be missed by listening alone.
   function subscribe() {
     painting.disconnect();
+    isSubscribed = true;
     subscribed();
     const { Socket, Stream, Conn, MsgStore } = wa();
     Socket.on('change:state', tellState);
@@ -580,6 +581,7 @@
 
   // Whoever sees a painted code may ask for something before wa-js is there.
   const SOON = 5000;
+  let isSubscribed = false;
   let subscribed;
   const subscription = new Promise((resolve) => (subscribed = resolve));
   const untilSubscribed = () => Promise.race([subscription, new Promise((late) => setTimeout(late, SOON))]);
@@ -597,7 +599,7 @@
   const answering =
     (name, call) =>
     async (...args) => {
-      if (name !== 'status' && told.qr) await untilSubscribed();
+      if (!isSubscribed && told.qr && name !== 'status') await untilSubscribed();
       const failed = notNow(name);
       if (failed) return { failed };
       try {

@@ -81,7 +81,11 @@ class _Word(BaseModel):
 
 @dataclass(slots=True)
 class _Lease:
-    """One that this process holds. The stopwatch stood so before its last renewal, and last try."""
+    """One that this process holds.
+
+    `ttl` is in seconds. `renewed` and `tried` are readings of the stopwatch: before the
+    last renewal that succeeded, and before the last one that was tried.
+    """
 
     session: SessionId
     ttl: float

@@ -278,7 +278,8 @@ class Models:
 async def current(redis: Redis) -> int:
     """Return the generation in use; the first one if Redis knows of none."""
     await redis.set(keys.CURRENT, "1", nx=True)
-    return int(cast("str", await redis.get(keys.CURRENT)))
+    # Whoever empties Redis may do so between the two.
+    return int(cast("str | None", await redis.get(keys.CURRENT)) or 1)
 
 
 async def wipe(redis: Redis, pattern: str, but: str | None = None) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from typing import Any
 
 import pytest
 
 from events import message as m
 from events import session_events as e
 from events import streams, subjects
-from projections import applier
+from projections import applier, models
 from projections.cancelling import cancel
 from projections.rebuild import RebuildFailed, rebuild
 from projections.views import ProjectionHealth
@@ -369,6 +370,23 @@ async def test_a_projector_follows_the_generation_in_use(nats_url: str, redis_ur
 
             await here.agrees_with(author)
             assert await here.redis.exists("wa:v1:{ada.shop}")
+
+
+async def test_redis_may_be_emptied_just_as_the_generation_is_looked_up(
+    nats_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(nats_url, redis_url) as here:
+        written = here.redis.set
+        emptied = list[object]()
+
+        async def emptied_after(*args: Any, **more: Any) -> object:
+            answer = await written(*args, **more)
+            emptied.append(await here.redis.flushall())
+            return answer
+
+        monkeypatch.setattr(here.redis, "set", emptied_after)
+        assert await models.current(here.redis) == 1
+        assert emptied
 
 
 async def test_a_rebuild_leaves_alone_what_is_not_its_own(nats_url: str, redis_url: str) -> None:

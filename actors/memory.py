@@ -23,7 +23,7 @@ class Machine(Protocol):
     """What sessions and the pool ask about the machine. Blocking; not for the loop thread."""
 
     def cost(self, pid: int) -> Cost | None:
-        """Measure a browser and all its children; None if it is gone."""
+        """Tell what a browser and all its children cost; None if it is gone."""
         ...
 
     def available_mb(self) -> int:
@@ -34,25 +34,60 @@ class Machine(Protocol):
 _GROUP = Path("/sys/fs/cgroup")
 
 
+MEASURED = 5
+"""Of so many looks at a browser one measures it, for which the kernel walks all its pages."""
+
+
+@dataclass(slots=True)
+class _Measured:
+    """A browser at its last measurement; memory in bytes."""
+
+    processes: list[int]
+    memory: int
+    own: int
+    looks: int = 1
+
+
 class LinuxMachine:
     """Reads /proc, and the limit of the container that we are in."""
 
     def __init__(self, group: Path = _GROUP) -> None:
         self._group = group
+        self._measured: dict[int, _Measured] = {}
 
     def cost(self, pid: int) -> Cost | None:
-        """See Machine.cost."""
+        """See Machine.cost.
+
+        Between two measurements it is the last one and what the processes have taken for
+        themselves since, which the kernel counts as it goes; code they share stays as it is.
+        """
         if not psutil.pid_exists(pid):
             return None
-        memory, cpu = 0, 0.0
+        known = self._measured.get(pid)
+        if known is None or known.looks >= MEASURED:
+            return self._measure(pid)
+        known.looks += 1
+        try:
+            memory = known.memory + sum(map(_own, known.processes)) - known.own
+            return Cost(max(0, memory) // MB, sum(map(_cpu, known.processes)))
+        except (psutil.Error, OSError):
+            return self._measure(pid)  # Other processes than those make it up by now.
+
+    def _measure(self, pid: int) -> Cost:
+        for gone in [each for each in list(self._measured) if not psutil.pid_exists(each)]:
+            self._measured.pop(gone, None)
+        measured, cpu = _Measured([], 0, 0), 0.0
         for each in tree(pid):
             try:
-                memory += _pss(each)
-                times = psutil.Process(each).cpu_times()
-                cpu += times.user + times.system
+                memory, own, used = _pss(each), _own(each), _cpu(each)
             except (psutil.Error, OSError):
                 continue  # A renderer that ended meanwhile costs nothing any more.
-        return Cost(memory // MB, cpu)
+            measured.processes.append(each)
+            measured.memory += memory
+            measured.own += own
+            cpu += used
+        self._measured[pid] = measured
+        return Cost(measured.memory // MB, cpu)
 
     def available_mb(self) -> int:
         """See Machine.available_mb."""
@@ -96,7 +131,21 @@ def tree(pid: int) -> list[int]:
 
 def _pss(pid: int) -> int:
     """Read the proportional set size in bytes: shared pages count in shares, not in full."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+    return _bytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
+
+
+def _own(pid: int) -> int:
+    """Read how many bytes are in memory that belong to this process alone."""
+    return _bytes(Path(f"/proc/{pid}/status"), "RssAnon:")
+
+
+def _bytes(table: Path, name: str) -> int:
+    for line in table.read_text().splitlines():
+        if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0
+
+
+def _cpu(pid: int) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

@@ -145,6 +145,9 @@ class Evidence:
     kept: int = 1_000
     """Entries a session's history keeps, the newest."""
 
+    unread: tuple[str, ...] = ()
+    """What the service could not show at all, a sentence each."""
+
     def events(self, *kinds: str) -> Iterator[Logged]:
         """Walk the log's events of some kinds."""
         return (event for event in self.log if event.kind in kinds)

@@ -201,6 +201,7 @@ def stale(evidence: Evidence, told: Told) -> Iterator[str]:
     for send in evidence.ledger.sends.values():
         if told.texts.get(send.text) and told.last(send.key) in {"", "sending"}:
             yield f"{send.key}: on the phone, on the log {told.last(send.key)!r}"
+    yield from evidence.unread
     yield from _rows(evidence, folded)
     yield from _history(evidence, told)
 

@@ -434,6 +434,7 @@ class Site:
         phone: list[OnPhone] = []
         rows: list[Row] = []
         history: list[Entry] = []
+        unread: list[str] = []
         reads = RedisReadModels.open(self._settings)
         for session, number in self.sessions.items():
             phone += [
@@ -444,9 +445,15 @@ class Site:
             if view is not None:
                 row = (view.state, view.version, view.totals.received, view.totals.sent)
                 rows.append(Row(session.dotted, *row, view.totals.failed))
-            history += await self._history(session)
+            try:
+                history += await self._history(session)
+            except httpx.HTTPStatusError as error:
+                status = error.response.status_code
+                unread.append(f"{session.dotted}: its history is answered with {status}")
         await reads.close()
-        return Evidence(ledger, tuple(phone), tuple(log), tuple(history), tuple(rows))
+        return Evidence(
+            ledger, tuple(phone), tuple(log), tuple(history), tuple(rows), unread=tuple(unread)
+        )
 
     async def _history(self, session: SessionId) -> list[Entry]:
         found: list[Entry] = []

@@ -30,6 +30,7 @@ class Story:
     log: list[Logged] = field(default_factory=list[Logged])
     history: list[Entry] = field(default_factory=list[Entry])
     rows: list[Row] = field(default_factory=list[Row])
+    unread: list[str] = field(default_factory=list[str])
 
     def log_(self, payload: Payload, **changes: Any) -> Logged:
         """Append an event with the version that is due."""
@@ -78,6 +79,7 @@ class Story:
             tuple(self.log),
             tuple(self.history),
             tuple(self.rows),
+            unread=tuple(self.unread),
         )
 
 
@@ -221,6 +223,7 @@ DEFECTS: list[tuple[str, str, Wrong]] = [
     ("stale", "a row in another state", lambda s: _row(s, state="offline")),
     ("stale", "a total that is off", lambda s: _row(s, sent=1)),
     ("stale", "no row", lambda s: s.rows.clear()),
+    ("stale", "a history that cannot be read", lambda s: s.unread.append("ann.bot: 500")),
     ("stale", "a line missing in the history", lambda s: _drop(s, "history", "'two'")),
     ("stale", "a line with another status", _line),
     ("stale", "a line too many", lambda s: s.history.append(Entry(OWNER, "x", "y", "sent", "x"))),

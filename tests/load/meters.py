@@ -25,10 +25,10 @@ from tests.load.ears import Ears
 EVERY = 5.0
 """Seconds between two samples."""
 
-WEIGHED = 12
+WEIGHED = 24
 """Samples for one measurement of memory, which costs some milliseconds a process."""
 
-PAUSE = 0.01
+PAUSE = 0.05
 """Seconds between two processes that are weighed: what measures must not be what is measured."""
 
 OURS = ("node", "projections", "gateway")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from actors.memory import MB, LinuxMachine, tree
+from actors.memory import MB, MEASURED, LinuxMachine, tree
 
 
 def a_container(folder: Path, limit: str, held: int, idle: int) -> Path:
@@ -70,6 +71,81 @@ def test_a_browser_is_weighed_with_all_that_it_started() -> None:
         assert found == [parent.pid, *(child.pid for child in below)]
         assert LinuxMachine().cost(parent.pid) is not None
         os.killpg(parent.pid, signal.SIGKILL)
+
+
+GROWS = """
+import sys
+held = bytearray()
+for line in sys.stdin:
+    held = bytearray(int(line) * 1048576)
+    held[::4096] = bytes(1 for _ in held[::4096])
+    print("held", flush=True)
+"""
+
+
+def test_what_a_browser_grew_by_is_seen_between_two_measurements() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", GROWS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as grown:
+        machine = LinuxMachine()
+
+        def at(size: int) -> int:
+            assert grown.stdin is not None
+            assert grown.stdout is not None
+            grown.stdin.write(f"{size}\n")
+            grown.stdin.flush()
+            assert grown.stdout.readline() == "held\n"
+            cost = machine.cost(grown.pid)
+            assert cost is not None
+            return cost.memory_mb
+
+        sizes = [1, 101, 51, *[51] * MEASURED, 201]
+        seen = [at(size) for size in sizes]
+        grown.kill()
+
+    # To the megabyte or two that Python takes for itself, measured or not.
+    assert [round((each - seen[0]) / 10) * 10 for each in seen] == [
+        round((size - 1) / 10) * 10 for size in sizes
+    ]
+
+
+REPLACES = """
+import subprocess
+import sys
+child = None
+for line in sys.stdin:
+    if child is not None:
+        child.kill()
+        child.wait()
+    text = f"held = b'1' * {int(line)} * 1048576; print('held', flush=True); input()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    print(child.stdout.readline(), end="", flush=True)
+"""
+
+
+def test_a_browser_whose_processes_changed_is_measured_anew() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", REPLACES],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        machine, seen = LinuxMachine(), list[int]()
+        for size in (20, 120):
+            parent.stdin.write(f"{size}\n")
+            parent.stdin.flush()
+            assert parent.stdout.readline() == "held\n"
+            cost = machine.cost(parent.pid)
+            assert cost is not None
+            seen.append(cost.memory_mb)
+        os.killpg(parent.pid, signal.SIGKILL)
+
+    assert 90 < seen[1] - seen[0] < 110
 
 
 def test_a_browser_that_is_gone_is_not_weighed() -> None:

@@ -24,6 +24,9 @@ S = State
 
 TIMER = "snapshot"
 
+FIRST = 2.0
+"""Seconds from ready to the first snapshot of a link: until there is one, it can be lost."""
+
 LAST = 10.0
 """Seconds that a node which shuts down waits for a session's last snapshot."""
 
@@ -54,7 +57,9 @@ class Preserver:
         """Take up a session that is ready: its link holds, and is worth a snapshot soon."""
         self._asked = self._lost = False
         if self._vault is not None:
-            self._own.timers.ring(TIMER, self._own.node.settings.vault_after)
+            pause = self._own.node.settings.vault_after
+            has_one = bool(self._own.state.generation)
+            self._own.timers.ring(TIMER, pause if has_one else min(FIRST, pause))
 
     def take(self) -> None:
         """Have the profile of the running browser saved."""

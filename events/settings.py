@@ -231,7 +231,9 @@ class Settings(BaseSettings):
 
     # the vault
     vault_after: float = Field(
-        30, gt=0, description="From ready to the first snapshot of the profile."
+        30,
+        gt=0,
+        description="From ready to a snapshot of the profile; the first of a link comes after 2.",
     )
     vault_interval: float = Field(
         3_600, gt=0, description="Between two snapshots of a session's profile."

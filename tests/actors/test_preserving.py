@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from actors.browser.protocol import PageGone
+from actors.preserving import FIRST
 from actors.vault.keys import Keys
 from actors.vault.shelves import DiskShelf, ShelfAway
 from actors.vault.vault import Vault
@@ -73,7 +74,7 @@ def saved(world: World, count: int) -> SessionId:
     """Link a session and wait until its profile was saved so many times."""
     world.linked(ANN)
     for number in range(count):
-        world.advance(AFTER if number == 0 else INTERVAL)
+        world.advance(FIRST if number == 0 else INTERVAL)
         world.wait_for(ANN, "profile_saved", number + 1)
     return ANN
 
@@ -110,18 +111,29 @@ def touch(world: World, generation: int) -> None:
 # Into the vault
 
 
-def test_a_link_is_saved_soon_after_it_is_ready_and_then_at_every_interval(world: World) -> None:
+def test_a_link_is_saved_at_once_when_it_is_ready_and_then_at_every_interval(
+    world: World,
+) -> None:
     world.linked(ANN)
 
-    world.advance(AFTER - 1)
-    assert world.envelopes(ANN, "profile_saved") == []
-    world.advance(1)
+    world.advance(FIRST)
     world.wait_for(ANN, "profile_saved")
     world.advance(INTERVAL)
     world.wait_for(ANN, "profile_saved", 2)
 
     assert [event.data["generation"] for event in world.envelopes(ANN, "profile_saved")] == [1, 2]
     assert generations(world) == [2, 1]
+
+
+def test_a_link_that_was_saved_before_is_saved_again_once_it_was_ready_for_a_while(
+    world: World,
+) -> None:
+    saved(world, 1)
+    end_and_start(world, lose=False)
+    world.wait_for(ANN, "ready", 2)
+
+    world.advance(AFTER)
+    world.wait_for(ANN, "profile_saved", 2)
 
 
 def test_what_is_recorded_is_the_size_of_what_was_kept(world: World) -> None:

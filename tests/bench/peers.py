@@ -50,7 +50,7 @@ VARIABLES = {
     "SESSIONS_PER_SECOND": "0",
     "LOG_LEVEL": "warning",
     # A snapshot of a profile in the middle of a measurement would be measured as well.
-    "VAULT_AFTER": "86400",
+    "VAULT_MAX_MB": "0",
 }
 
 

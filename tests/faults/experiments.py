@@ -40,7 +40,8 @@ VARIABLES = {
     "QR_PER_SECOND": "0",
     "NEW_CHATS_PER_DAY": "0",
     "MAX_SESSIONS_PER_USER": "50",
-    # What is compared must not move: a snapshot of a profile is an event of its session.
+    # What is compared must not move: a snapshot of a profile is an event of its session, and
+    # after the first one of a link there are no others.
     "VAULT_AFTER": "86400",
     "LEASE_TTL": "3",
     # A client that gets its 202 soon goes on, and the queue is what is struck.
@@ -180,10 +181,10 @@ async def run(
         variables["VAULT_AFTER"] = "1"
     brokers = experiment.brokers
     async with a_site(home, sessions, programs or {}, brokers=brokers, **variables) as site:
-        say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
+        await site.until_saved()
+        say(f"{sessions} sessions linked and saved after {time.monotonic() - began:.0f} s")
         if experiment.nodes > 1:
             await site.begin("b")
-            await site.until_saved()
         if experiment.gateways > 1:
             await site.another_gateway()
         result = await play(experiment, seed, scale, site, Ledger(), say)

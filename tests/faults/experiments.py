@@ -120,7 +120,16 @@ EXPERIMENTS = {
         Experiment("node-points", "c", s.node_at_point),
         Experiment("node-kill", "c", s.node_killed),
         Experiment("everything", "c", s.everything_killed),
-        Experiment("owner", "c", m.owner_replaced, most_sessions=4, most_strikes=10),
+        # The other machine has a copy of the profiles as they were left, so nothing is to be
+        # missing; out of the vault they would be older.
+        Experiment(
+            "owner",
+            "c",
+            m.owner_replaced,
+            most_sessions=4,
+            most_strikes=10,
+            variables={"VAULT_MAX_MB": "0"},
+        ),
         # Apart: after a flush everything is read anew, and what a cut took is mended by that.
         Experiment("redis-kill", "d", s.redis_killed, ("killed", "power cut")),
         Experiment("redis-flush", "d", s.redis_flushed),
@@ -181,8 +190,9 @@ async def run(
         variables["VAULT_AFTER"] = "1"
     brokers = experiment.brokers
     async with a_site(home, sessions, programs or {}, brokers=brokers, **variables) as site:
-        await site.until_saved()
-        say(f"{sessions} sessions linked and saved after {time.monotonic() - began:.0f} s")
+        if variables.get("VAULT_MAX_MB") != "0":
+            await site.until_saved()
+        say(f"{sessions} sessions linked after {time.monotonic() - began:.0f} s")
         if experiment.nodes > 1:
             await site.begin("b")
         if experiment.gateways > 1:

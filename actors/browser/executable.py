@@ -168,7 +168,7 @@ _QUIET = (
 
 # A heap that is small is to stay small, but V8 is not to collect all of it in each pause, as it
 # does after 8 s: with a message every few seconds that was a quarter of a browser's work.
-# Without it, what a page is done with piles up by tens of MB an hour.
+# Were it switched off, what a page is done with would pile up by tens of MB an hour.
 _V8 = (
     "--optimize-for-size",
     "--max-semi-space-size=1",

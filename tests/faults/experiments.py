@@ -248,6 +248,10 @@ async def play(
     say("no more is sent; waiting until everything has ended")
     await site.settled(ledger, 3 if given_up else scale.deadline, say)
     evidence = await site.evidence(ledger)
+    restored = sum(1 for _ in evidence.events("profile_restored"))
+    if restored and experiment.nodes == 1:
+        # Nothing is lost by it, but a browser that was killed should find its link again.
+        say(f"{restored} profiles came back from the vault")
     took = time.monotonic() - began
     result = _result(experiment, seed, struck, load, evidence, loaded, took)
     for hit in struck:
